@@ -1,0 +1,120 @@
+"""The referee: a WSGI wrapper that writes down what Flask itself matched, request by request.
+
+Serve any app through it, with as many workers as you like:
+
+    gunicorn 'truth:refereed("shop:app", "/tmp/truth.jsonl")'
+
+Each request gives one line of JSON when its response is closed, in the order of completion:
+
+    {"id": "r17", "method": "GET", "target": "/api/users/ann?x=1", "status": 200,
+     "rule": "/api/users/<username>", "endpoint": "api.customers.user", "outcome": "matched"}
+
+`id` is the request's X-Request-Id header, `rule` and `endpoint` are null unless the outcome is `matched`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask import request
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import RequestRedirect
+from werkzeug.wsgi import ClosingIterator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from typing import Any
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from flask import Flask
+
+VERDICT = "logstatsd.verdict"
+
+
+class Verdict(NamedTuple):
+    """What Flask made of a request."""
+
+    rule: str | None
+    endpoint: str | None
+    outcome: str
+
+
+class Truth(NamedTuple):
+    """One line of the referee's file, read back."""
+
+    id: str | None
+    method: str
+    target: str
+    status: int
+    rule: str | None
+    endpoint: str | None
+    outcome: str
+
+
+def read(path: Path) -> list[Truth]:
+    """All that a referee has written."""
+    with path.open(encoding="ascii") as lines:
+        return [Truth(**json.loads(line)) for line in lines]
+
+
+def refereed(spec: str, path: str) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """Load the Flask app that `spec` names (`module:attribute`) and referee it."""
+    module, _, attribute = spec.partition(":")
+    return referee(getattr(import_module(module), attribute), path)
+
+
+def referee(app: Flask, path: str) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """Wrap an app so that each request leaves its line in the file at `path`."""
+
+    @app.teardown_request
+    def keep_verdict(_error: BaseException | None) -> None:
+        # The only moment at which Flask has decided for certain and still knows the request.
+        request.environ[VERDICT] = verdict()
+
+    # O_APPEND makes one short write one whole line, whichever process it comes from.
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def refereed_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status = 0
+
+        def note_status(line: str, *rest: Any) -> Any:
+            nonlocal status
+            status = int(line[:3])
+            return start_response(line, *rest)
+
+        def write() -> None:
+            os.write(log, as_line(environ, status))
+
+        return ClosingIterator(app(environ, note_status), [write])
+
+    return refereed_app
+
+
+def verdict() -> Verdict:
+    """What Flask made of the current request; a rule that it matched outranks all that followed."""
+    rule = request.url_rule
+    if rule is not None:
+        return Verdict(rule.rule, rule.endpoint, "matched")
+    error = request.routing_exception
+    if isinstance(error, RequestRedirect):
+        return Verdict(None, None, "redirect")
+    if isinstance(error, MethodNotAllowed):
+        return Verdict(None, None, "method_not_allowed")
+    return Verdict(None, None, "unmatched")
+
+
+def as_line(environ: WSGIEnvironment, status: int) -> bytes:
+    """A request's line in the referee's file."""
+    seen: Verdict = environ[VERDICT]
+    truth = Truth(
+        environ.get("HTTP_X_REQUEST_ID"),
+        environ["REQUEST_METHOD"],
+        environ.get("RAW_URI", ""),
+        status,
+        *seen,
+    )
+    return json.dumps(truth._asdict()).encode("ascii") + b"\n"
