@@ -2,22 +2,269 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from logstatsd.errors import AppError
+from logstatsd.labels import (
+    METHOD_NOT_ALLOWED,
+    NOT_THE_APP,
+    REDIRECT,
+    UNMATCHED,
+    Converter,
+    Route,
+    RuleInfo,
+    Undecided,
+)
+from logstatsd.matching import Rule, UrlMap
+from logstatsd.snapshot import AGAIN, check_version, dump_snapshot, read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "METHOD_NOT_ALLOWED",
+    "NOT_THE_APP",
+    "OTHER_METHOD",
+    "REDIRECT",
+    "UNMATCHED",
+    "Converter",
+    "Route",
+    "Router",
+    "RuleInfo",
+    "Undecided",
+    "dump_snapshot",
+    "read_snapshot",
+]
+
+OTHER_METHOD: Final = "_OTHER"
+HTTP_METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+# What is remembered is bounded in number and, by leaving long ones out, in bytes: at most some 15 MB.
+REMEMBERED: Final = 32_768
+LONGEST_REMEMBERED: Final = 256
+
+_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BYTES: Final = {b"%02x" % n: bytes((n,)) for n in range(256)}
+_MANY_SLASHES: Final = re.compile(rb"/{2,}")
+_AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
-class Route(NamedTuple):
-    """What a request is labelled with.
+def _unquoted(path: bytes) -> bytes:
+    """As `urllib.parse.unquote_to_bytes`, whose import costs more than all of this."""
+    return _ESCAPED.sub(lambda escape: _BYTES[escape[1].lower()], path)
 
-    `rule` is shown as it is: the rule's string, with its host or mount prefix where there is one, or the
-    fixed label of a request that no rule matched. `endpoint` is None unless `outcome` is "matched".
+
+class _Mount:
+    """A url_map under its prefix, and what of the host it is bound to; no map where no Flask app is."""
+
+    def __init__(self, data: Mapping[str, Any], index: int) -> None:
+        self.prefix = str(data["prefix"])
+        binding = data["binding"]
+        self.bound_to = str(binding["to"])
+        if self.bound_to not in {"fixed", "host", "subdomain"}:
+            raise ValueError(f"unknown binding {self.bound_to!r}")
+        self.name = str(binding.get("name", ""))
+        self.map: UrlMap | None = None
+        if data["rules"] is not None:
+            self.map = UrlMap(data, index)
+
+    def shown(self, rule: Mapping[str, Any]) -> str:
+        """The rule as a label: host or mount prefix before it, where there is one."""
+        domain = str(rule.get("domain", ""))
+        if self.bound_to == "fixed":
+            domain = ""  # the same for every request that this map matches
+        elif self.bound_to == "subdomain" and domain:
+            domain = f"{domain}.{self.name}"
+        return f"{domain}{self.prefix}{rule['rule']}"
+
+    def domain(self, host: str) -> str | None:
+        """What Flask binds the map to for this Host; None for one that it answers 400."""
+        if self.bound_to == "fixed":
+            return self.name
+        host = host.lower().removesuffix(":80").removesuffix(":443")
+        if self.bound_to == "host":
+            name, colon, port = host.partition(":")
+            try:
+                return name.encode("idna").decode("ascii") + colon + port
+            except UnicodeError:
+                return None
+        if not host:  # not in the log: taken for the site itself
+            return ""
+        labels, own = host.split("."), self.name.split(".")
+        if labels[-len(own) :] != own:
+            return "<invalid>"
+        return ".".join(filter(None, labels[: -len(own)]))
+
+
+class _Memory(dict[tuple[str, bytes, str, bool], Route | Undecided]):
+    """Answers given so far. It is emptied when full, so that a flood costs no more than its walks."""
+
+    def __init__(self, router: Router) -> None:
+        super().__init__()
+        self._router = router
+
+    def __missing__(self, key: tuple[str, bytes, str, bool]) -> Route | Undecided:
+        answer = self._router.walk(*key)
+        if len(key[1]) + len(key[0]) + len(key[2]) <= LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[key] = answer
+        return answer
+
+
+class Router:
+    """Labels requests with what Flask matched, from a snapshot of the app's url_map(s) alone.
+
+    `strip_prefix` is what a server in front takes off the target: the raw one, or, if `normalised_prefix`,
+    of the decoded and resolved one (nginx's `proxy_pass http://up/;`, with a URI). A target outside it never
+    reached the app.
     """
 
-    rule: str
-    endpoint: str | None
-    outcome: str
+    def __init__(
+        self, snapshot: dict[str, Any], *, strip_prefix: str = "", normalised_prefix: bool = False
+    ) -> None:
+        self._made_of = (snapshot, strip_prefix, normalised_prefix)
+        check_version(snapshot)
+        self._normalised = normalised_prefix
+        self._at = strip_prefix.rstrip("/").encode()
+        # nginx itself redirects what lacks the final slash of `location /prefix/`.
+        self._at_itself = not strip_prefix.endswith("/")
+        infos: list[RuleInfo] = []
+        place = "top level"
+        try:
+            self.app_name = str(snapshot["app_name"])
+            self._mounts: dict[str, _Mount] = {}
+            for index, data in enumerate(snapshot["mounts"]):
+                place = f"mount {index}"
+                mount = self._mounts[str(data["prefix"])] = _Mount(data, index)
+                if mount.map is None:
+                    continue
+                for number, each in enumerate(data["rules"]):
+                    place = f"mount {index}, rule {number} ({each.get('rule')!r})"
+                    infos.append(_add(mount, mount.map, each))
+                mount.map.finish()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, re.error) as error:
+            raise AppError(f"snapshot of routes: {place}: {type(error).__name__}: {error}; {AGAIN}") from None
+        self._only = self._mounts.get("") if len(self._mounts) == 1 else None
+        self.rules: tuple[RuleInfo, ...] = tuple(infos)
+        #: What can label a request, in the map's order.
+        self.routes: tuple[Route, ...] = tuple(dict.fromkeys(i.route for i in infos if not i.redirects))
+        self.methods = HTTP_METHODS.union(*(info.methods or () for info in infos))
+        self.uses_host = any(mount.bound_to != "fixed" for mount in self._mounts.values())
+        self.uses_websocket = any(info.websocket for info in infos)
+        self._memory = _Memory(self)
+
+    def __getstate__(self) -> tuple[dict[str, Any], str, bool]:
+        return self._made_of
+
+    def __setstate__(self, state: tuple[dict[str, Any], str, bool]) -> None:
+        snapshot, strip_prefix, normalised_prefix = state
+        Router.__init__(self, snapshot, strip_prefix=strip_prefix, normalised_prefix=normalised_prefix)
+
+    def clean_method(self, method: str) -> str:
+        """The method as a label: one of HTTP's or the app's own, `_OTHER` for anything else."""
+        return method if method in self.methods else OTHER_METHOD
+
+    def match(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
+        """What a request is labelled with; answers are remembered."""
+        return self._memory[method, target, host, websocket]
+
+    def walk(  # noqa: C901
+        self, method: str, target: bytes, host: str = "", websocket: bool = False
+    ) -> Route | Undecided:
+        """As `match`, but not remembered: for a caller with a memory of its own."""
+        if (method not in self.methods and method != method.upper()) or method == "CONNECT":
+            return UNMATCHED  # no server passes these on
+        if b"?" in target or b"#" in target:
+            target = target.partition(b"?")[0].partition(b"#")[0]
+        if target[:1] != b"/":
+            target = _after_authority(target)
+        if self._at:
+            stripped = self._stripped(target)
+            if stripped is None:
+                return NOT_THE_APP
+            target = stripped
+        if b"%" in target and not (self._at and self._normalised):
+            target = _unquoted(target)
+        path = target.decode("utf-8", "replace")
+        mount = self._only
+        if mount is None:
+            mount, path = self._mounted(path)
+        if mount is None or mount.map is None:
+            return NOT_THE_APP
+        domain = mount.name if mount.bound_to == "fixed" else mount.domain(host)
+        if domain is None:
+            return UNMATCHED
+        return mount.map.decide(domain, path, method, websocket)
+
+    def _mounted(self, path: str) -> tuple[_Mount | None, str]:
+        """The mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
+        end = len(path)
+        while "/" in path[:end]:
+            mount = self._mounts.get(path[:end])
+            if mount is not None:
+                return mount, path[end:]
+            end = path.rindex("/", 0, end)
+        return self._mounts.get(""), path
+
+    def _stripped(self, target: bytes) -> bytes | None:
+        """The target without the prefix that a server in front took off; None where it is outside."""
+        if self._normalised:
+            normalised = _normalised(target)
+            if normalised is None:
+                return None
+            target = normalised
+        if not target.startswith(self._at):
+            return None
+        rest = target[len(self._at) :]
+        if rest[:1] == b"/":
+            return rest
+        if rest or not self._at_itself:
+            return None
+        return b"/" if self._normalised else rest
 
 
-UNMATCHED = Route("(unmatched)", None, "unmatched")
-METHOD_NOT_ALLOWED = Route("(method not allowed)", None, "method_not_allowed")
-REDIRECT = Route("(redirect)", None, "redirect")
-NOT_THE_APP = Route("(not the app)", None, "not_the_app")
+def _add(mount: _Mount, url_map: UrlMap, data: Mapping[str, Any]) -> RuleInfo:
+    """Put one rule of a snapshot into its map."""
+    route = Route(mount.shown(data), str(data["endpoint"]), "matched")
+    rule = Rule(data, route, url_map.number_error)
+    url_map.add(rule, data["parts"])
+    return RuleInfo(
+        route=route,
+        rule=str(data["rule"]),
+        methods=None if rule.methods is None else tuple(sorted(rule.methods)),
+        converters=tuple(
+            Converter(each["name"], str(each["converter"]), each["value"] == "custom")
+            for each in data.get("converters", ())
+        ),
+        redirects=rule.redirects,
+        websocket=rule.websocket,
+    )
+
+
+def _after_authority(target: bytes) -> bytes:
+    """The path of an absolute-form target (nginx takes none as `/`); any other is left as it is."""
+    authority = _AUTHORITY.match(target)
+    return target if authority is None else target[authority.end() :] or b"/"
+
+
+def _normalised(target: bytes) -> bytes | None:
+    """The target as nginx normalises it: decoded, slashes merged, dots resolved; None where that fails."""
+    parts: list[bytes] = []
+    decoded = _unquoted(target)
+    segments = _MANY_SLASHES.sub(b"/", decoded).split(b"/")
+    if b"\0" in decoded or segments[0]:
+        return None
+    for segment in segments[1:]:
+        if segment == b"..":
+            if not parts:
+                return None
+            parts.pop()
+        elif segment != b".":
+            parts.append(segment)
+    if segments[-1] in {b".", b".."}:
+        parts.append(b"")
+    return b"/" + b"/".join(parts)

@@ -1,0 +1,42 @@
+"""The file that stands in for an app: its routes as plain, versioned data that is stable to diff."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from logstatsd.errors import AppError
+
+#: The version of the snapshot's shape, under the key that tells such a file from any other JSON.
+VERSION: Final = 1
+KEY: Final = "logstatsd_routes"
+
+AGAIN: Final = "make it again with `logstatsd routes --app APP -o FILE`"
+
+
+def read_snapshot(path: str | Path) -> dict[str, Any]:
+    """Read a snapshot; what is wrong with it, or with the file, is one line."""
+    try:
+        data = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise AppError(f"{path}: cannot read the routes: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise AppError(f"{path}: not a snapshot of routes, since not JSON ({error}); {AGAIN}") from None
+    if not isinstance(data, dict) or KEY not in data:
+        raise AppError(f"{path}: not a snapshot of routes: it has no {KEY!r}; {AGAIN}")
+    check_version(data, str(path))
+    return data
+
+
+def check_version(data: dict[str, Any], name: str = "snapshot of routes") -> None:
+    """Refuse a snapshot that a version with another idea of its shape made."""
+    if data.get(KEY) != VERSION:
+        raise AppError(
+            f"{name}: version {data.get(KEY)!r} of the routes is not understood, only {VERSION}; {AGAIN}"
+        )
+
+
+def dump_snapshot(data: dict[str, Any]) -> str:
+    """A snapshot as text: sorted keys, one item a line, so that a diff shows a route's change alone."""
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
