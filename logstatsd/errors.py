@@ -9,6 +9,12 @@ class LogstatsdError(Exception):
     exit_code = 1
 
 
+class OptionError(LogstatsdError, ValueError):
+    """An option has a value it cannot take, or does not go with another."""
+
+    exit_code = 2
+
+
 class AppError(LogstatsdError):
     """The app, or a snapshot of its routes, cannot be loaded."""
 
