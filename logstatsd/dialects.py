@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logstatsd.naming import Metric
 
 WIRE_TYPES = {"timing": "ms", "histogram": "h", "distribution": "d", "count": "c", "gauge": "g"}
@@ -26,11 +27,11 @@ class Dialect(NamedTuple):
     types: tuple[str, ...]
     """The timing types that its servers know; another would be taken for a counter, or refused."""
     extended: bool
-    """Whether several values may share a line (`name:1:2|ms`) and counts and gauges may carry a time (`|T`)."""
+    """Whether values may share a line (`name:1:2|ms`) and counts and gauges carry a time (`|T`)."""
 
 
 def dogstatsd(metric: Metric, letters: str, sample_rate: float = 1, timestamp: int | None = None) -> Halves:
-    """`name:VALUE|ms|@0.5|#key:value,key:value|T1700000000`, byte for byte as the datadog client writes it."""
+    """`name:VALUE|ms|@0.5|#key:value,key:value|T1700000000`, as the datadog client writes it."""
     tags = f"|#{','.join(metric.tags)}" if metric.tags else ""
     time = "" if timestamp is None else f"|T{timestamp}"
     return _halves(metric.name, f"{letters}{_rate(sample_rate)}{tags}{time}")
@@ -88,13 +89,9 @@ def check(dialect: str, wire_type: str, unit: str, *, pack: bool, timestamps: bo
     if timestamps:
         return
     if wire_type not in known.types:
-        raise OptionError(
-            f"--type {wire_type}: {dialect} servers know only {', '.join(known.types)}; choose another dialect"
-        )
+        raise OptionError(f"--type {wire_type}: {dialect} servers know only {', '.join(known.types)}")
     if wire_type == "timing" and unit != "ms":
-        raise OptionError(
-            "--type timing is in milliseconds, and this scheme in seconds; use --type distribution"
-        )
+        raise OptionError("--type timing means milliseconds, and this scheme is in seconds; leave it out")
 
 
 _PART_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")

@@ -80,7 +80,7 @@ def safe_name(text: str, suffix: str = "") -> str:
 
 
 def safe_tag(key: str, value: str) -> str:
-    """`key:value` in characters that every dialect and the datadog client leave alone, at most 200 of them."""
+    """`key:value` in characters that every dialect and the datadog client leave alone, at most 200."""
     return f"{_KEY_UNSAFE.sub('_', key)}:{_TAG_UNSAFE.sub('_', value)}"[:MAX_CHARS]
 
 
