@@ -40,7 +40,7 @@ JUNK = (
     "",
     "Traceback (most recent call last):",
     '203.0.113.9 - - [22/Nov/2026:10:00:00 +0000] "GET /api/v1/us',
-    "\x16\x03\x01\x00\xee\x01\x00\x00\xea\x03\x03",
+    "\x1b[31mworker\x1b[0m exiting (pid: 31)\t",
     '{"remote_addr":"203.0.113.9","request_method":"GET","request_uri":"/api',
     "2026/11/22 10:00:00 [error] 31#31: *7 upstream timed out (110: Connection timed out)",
 )
