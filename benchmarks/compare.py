@@ -100,7 +100,7 @@ def run_all(peers: list[Peer], log: Path, routes: Path, cache: Path, runs: int) 
         print(f"{peer.name} …", file=sys.stderr)
         try:
             result, more = against(peer, program, mine, log, cache, runs)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, StopIteration) as error:
             print(f"  failed: {error}", file=sys.stderr)
             continue
         results.append(result)

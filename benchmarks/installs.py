@@ -45,11 +45,14 @@ def from_apt(cache: Path, package: Package) -> None:
 
 
 def link(cache: Path, program: str, target: Path) -> None:
-    """Put a program among the cache's programs, with the libraries unpacked beside it."""
+    """Put a program among the cache's, with the libraries unpacked beside it and a home of its own."""
     libraries = ":".join(str(path) for path in (cache / "debian/usr/lib").glob("*-linux-gnu"))
     script = cache / "bin" / program
     script.parent.mkdir(exist_ok=True)
-    script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{target}" "$@"\n', encoding="utf-8")
+    home = cache / "home"
+    home.mkdir(exist_ok=True)
+    settings = f'HOME="{home}" XDG_CONFIG_HOME="{home}" LD_LIBRARY_PATH="{libraries}"'
+    script.write_text(f'#!/bin/sh\n{settings} exec "{target}" "$@"\n', encoding="utf-8")
     script.chmod(0o755)
 
 
