@@ -24,6 +24,7 @@ from werkzeug.routing import (
 )
 from werkzeug.routing.converters import NumberConverter
 from werkzeug.routing.map import MapAdapter
+from werkzeug.sansio.utils import get_host
 from werkzeug.test import EnvironBuilder
 
 from logstatsd.errors import AppError
@@ -220,7 +221,7 @@ def _probed(app: Any, host: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _habits() -> dict[str, bool]:
+def _habits() -> dict[str, Any]:
     """How the installed Werkzeug does what its versions do differently, seen by trying it."""
     merging = Map([Rule("/a/b", endpoint="")])
     unmerged = Map([Rule("/a/b", endpoint="", merge_slashes=False)])
@@ -229,7 +230,15 @@ def _habits() -> dict[str, bool]:
         "merges_all_slashes": _outcome(merging, "/a///b") is RequestRedirect,
         "merged_rule_must_merge": _outcome(unmerged, "/a//b") is not RequestRedirect,
         "refuses_numbers": _outcome(number, "/" + 5000 * "9") is not ValueError,
+        "invalid_host": _invalid_host(),
     }
+
+
+def _invalid_host() -> str:
+    try:
+        return "kept" if get_host("http", "a_b") else "empty"
+    except HTTPException:
+        return "refused"
 
 
 def _outcome(url_map: Map, path: str) -> type[Exception] | None:

@@ -49,6 +49,7 @@ LONGEST_REMEMBERED: Final = 256
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BYTES: Final = {b"%02x" % n: bytes((n,)) for n in range(256)}
 _MANY_SLASHES: Final = re.compile(rb"/{2,}")
+_HOST: Final = re.compile(r"(?:[a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([1-9][0-9]{,4}))?", re.ASCII)
 _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -67,6 +68,7 @@ class _Mount:
         if self.bound_to not in {"fixed", "host", "subdomain"}:
             raise ValueError(f"unknown binding {self.bound_to!r}")
         self.name = str(binding.get("name", ""))
+        self._invalid = str(data["werkzeug"]["invalid_host"]) if self.bound_to != "fixed" else "kept"
         self.map: UrlMap | None = None
         if data["rules"] is not None:
             self.map = UrlMap(data, index)
@@ -84,19 +86,29 @@ class _Mount:
         """What Flask binds the map to for this Host; None for one that it answers 400."""
         if self.bound_to == "fixed":
             return self.name
+        if not host and self.bound_to == "subdomain":  # not in the log: taken for the site itself
+            return ""
         host = host.lower().removesuffix(":80").removesuffix(":443")
+        if host and self._invalid != "kept" and not _is_host(host):
+            if self._invalid == "refused":
+                return None
+            host = ""
         if self.bound_to == "host":
             name, colon, port = host.partition(":")
             try:
                 return name.encode("idna").decode("ascii") + colon + port
             except UnicodeError:
                 return None
-        if not host:  # not in the log: taken for the site itself
-            return ""
         labels, own = host.split("."), self.name.split(".")
         if labels[-len(own) :] != own:
             return "<invalid>"
         return ".".join(filter(None, labels[: -len(own)]))
+
+
+def _is_host(host: str) -> bool:
+    """Whether a Host is one by its characters, as Werkzeug sees it since 3.1.7."""
+    valid = _HOST.fullmatch(host)
+    return valid is not None and (valid[1] is None or int(valid[1]) <= 65535)
 
 
 class _Memory(dict[tuple[str, bytes, str, bool], Route | Undecided]):
@@ -176,11 +188,13 @@ class Router:
         self, method: str, target: bytes, host: str = "", websocket: bool = False
     ) -> Route | Undecided:
         """As `match`, but not remembered: for a caller with a memory of its own."""
-        if (method not in self.methods and method != method.upper()) or method == "CONNECT":
-            return UNMATCHED  # no server passes these on
+        if method not in self.methods and method != method.upper():
+            return UNMATCHED  # no server passes it on
         if b"?" in target or b"#" in target:
             target = target.partition(b"?")[0].partition(b"#")[0]
         if target[:1] != b"/":
+            if method == "CONNECT":
+                return UNMATCHED
             target = _after_authority(target)
         if self._at:
             stripped = self._stripped(target)
