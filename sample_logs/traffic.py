@@ -23,6 +23,7 @@ class Request:
     method: bytes = b"GET"
     headers: Mapping[str, str] | Mapping[str, str | bytes] = field(default_factory=dict)
     body: bytes = b""
+    version: bytes = b"HTTP/1.1"
     client: str = ""
     """The visitor's address; from the ranges that are set aside for documentation."""
 
@@ -40,7 +41,7 @@ class Request:
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
         if self.body or self.method in (b"POST", b"PUT", b"PATCH"):
             headers["Content-Length"] = str(len(self.body))
-        lines = [self.method + b" " + self.target + b" HTTP/1.1"]
+        lines = [self.method + b" " + self.target + b" " + self.version]
         for name, value in headers.items():
             lines.append(name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()))
         return b"\r\n".join([*lines, b"", self.body])
@@ -234,9 +235,9 @@ ODDITIES = [
     Request(raw=b" \r\n\r\n"),
     # Other versions of HTTP than 1.1.
     Request(raw=b"GET /health\r\n\r\n"),
-    Request(raw=b"GET /health HTTP/1.0\r\n\r\n"),
+    Request(b"/health", version=b"HTTP/1.0"),
     Request(raw=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    Request(raw=b"GET /health HTTP/9.9\r\n\r\n"),
+    Request(b"/health", version=b"HTTP/9.9"),
     # Headers that are too long, doubled, contradictory.
     Request(b"/health", headers={"X-Filler": "f" * 70_000}),
     Request(raw=b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
