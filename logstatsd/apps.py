@@ -104,8 +104,11 @@ class LoadedApp:
         try:
             answer = self._asked(undecided), True
         except Exception as error:
-            self._failing.update(_culprits(error, undecided))
-            return undecided.fallback, False
+            culprit = _culprit(error)
+            if culprit is None or culprit in undecided.converters:
+                self._failing.update([culprit] if culprit else undecided.converters)
+                return undecided.fallback, False
+            answer = UNMATCHED, True  # Werkzeug's own converter broke, as it does when serving
         if len(self._answers) >= REMEMBERED:
             self._answers.clear()
         self._answers[undecided] = answer
@@ -148,16 +151,16 @@ def _by_matching(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_code is MapAdapter.match.__code__
 
 
-def _culprits(error: BaseException, undecided: Undecided) -> set[str]:
-    """The converter in whose code this was raised; all of the rule's if that cannot be told."""
-    culprits: set[str] = set()
+def _culprit(error: BaseException) -> str | None:
+    """The converter in whose code this was raised, if it was in one's."""
+    culprit = None
     trace = error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")
         if isinstance(owner, BaseConverter):
-            culprits.add(_class_name(owner))
+            culprit = _class_name(owner)
         trace = trace.tb_next
-    return culprits & set(undecided.converters) or set(undecided.converters)
+    return culprit
 
 
 def _mount_data(mount: Mounted) -> dict[str, Any]:
@@ -299,7 +302,7 @@ def _rule_data(rule: Rule, parts: list[Any]) -> dict[str, Any]:
     }
     optional = {
         "domain": domain or "",
-        "converters": [_converter_data(*item) for item in rule._converters.items()],
+        "converters": _converters_data(rule, parts),
         "websocket": rule.websocket,
         "redirects": bool(rule.redirect_to is not None or (rule.alias and url_map.redirect_defaults)),
         "default_redirects": _default_redirects(rule) if url_map.redirect_defaults else [],
@@ -309,6 +312,16 @@ def _rule_data(rule: Rule, parts: list[Any]) -> dict[str, Any]:
         if not getattr(rule, flag):
             data[flag] = False
     return data
+
+
+def _converters_data(rule: Rule, parts: list[Any]) -> list[dict[str, Any]]:
+    converters = [_converter_data(*item) for item in rule._converters.items()]
+    groups = sum(len(part.get("groups", [1])) for part in parts if isinstance(part, dict))
+    if groups != len(converters):  # Werkzeug 2.2 takes groups inside a variable for variables
+        for each in converters:
+            if each["value"] not in {"text", "custom"}:
+                each["may_not_parse"] = True
+    return converters
 
 
 def _converter_data(name: str, converter: BaseConverter) -> dict[str, Any]:

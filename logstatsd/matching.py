@@ -28,7 +28,7 @@ class FailedError(Exception):
 class Value:
     """How the text of one variable becomes a value, as far as matching depends on it."""
 
-    __slots__ = ("_digits", "_error", "_high", "_kind", "_low", "custom", "name", "safe")
+    __slots__ = ("_convert", "_digits", "_error", "_high", "_kind", "_low", "custom", "name", "safe")
 
     def __init__(self, data: Mapping[str, Any], number_error: type[Exception]) -> None:
         self.name: str = data["name"]
@@ -38,8 +38,9 @@ class Value:
         self.custom: str = data["class"] if self._kind == "custom" else ""
         self._low: float | None = _number(data.get("min"))
         self._high: float | None = _number(data.get("max"))
+        self._convert: Callable[[str], Any] = {"int": int, "float": float}.get(self._kind, _uuid)
         self._digits = int(data.get("fixed_digits", 0))
-        self._error = number_error
+        self._error = FailedError if self._kind == "uuid" else number_error
         bounded = bool(self._low is not None or self._high is not None or self._digits)
         #: The length of text up to which this can neither refuse nor need the app.
         self.safe = sys.maxsize
@@ -48,20 +49,28 @@ class Value:
         elif self._kind == "int":
             self.safe = ALWAYS_AN_INT
 
-    def convert(self, text: str) -> str | float:
+    def convert(self, text: str) -> Any:
         if self._kind == "text":
             return text
-        if self._kind == "uuid":
-            return text.lower()
         if self._digits and len(text) != self._digits:
             raise RefusedError
         try:
-            number = int(text) if self._kind == "int" else float(text)
+            value = self._convert(text)
         except ValueError:
             raise self._error from None
-        if (self._low is not None and number < self._low) or (self._high is not None and number > self._high):
+        except TypeError:  # the text of a group that took no part
+            raise FailedError from None
+        if self._low is not None and value < self._low:
             raise RefusedError
-        return number
+        if self._high is not None and value > self._high:
+            raise RefusedError
+        return value
+
+
+def _uuid(text: str) -> str:
+    from uuid import UUID  # noqa: PLC0415 - an import that few maps need
+
+    return str(UUID(text))
 
 
 def _number(bound: object) -> float | None:
@@ -108,25 +117,33 @@ class Rule:
         if isinstance(data["parts"][0], dict):  # values of the host, which the path's length says nothing of
             self.plain_upto = min(self.plain_upto, -1 if self.values else sys.maxsize)
 
-    def allows(self, method: str, websocket: bool) -> bool:
-        return self.websocket is websocket and (self.methods is None or method in self.methods)
-
 
 # (the pattern's match, whether it takes all that remains, its last group if that is a slash, groups, next)
 Transition = tuple[Callable[[str], "re.Match[str] | None"], bool, int, tuple[int, ...], "State"]
 
 
 class State:
-    """A node: the transitions by text, those by pattern in the order Werkzeug tries them, and the rules."""
+    """A node: the transitions by text, those by pattern in the order Werkzeug tries them, and the rules.
 
-    __slots__ = ("dynamic", "keys", "rules", "siblings", "static")
+    `through` are the transitions by text after whose failure nothing else is left to try.
+    """
+
+    __slots__ = ("dynamic", "keys", "rules", "siblings", "static", "through")
 
     def __init__(self) -> None:
         self.static: dict[str, State] = {}
         self.dynamic: list[Transition] = []
         self.rules: list[Rule] = []
         self.siblings: Siblings | None = None
+        self.through: dict[str, State] = {}
         self.keys: dict[object, tuple[State, str]] = {}
+
+    def finish(self) -> None:
+        if len(self.dynamic) > FEW_SIBLINGS:
+            self.siblings = Siblings(self.dynamic, [pattern for _, pattern in self.keys.values()])
+        if not self.dynamic:  # an empty part may be a slash too many, which this state's own rules forgive
+            self.through = {part: state for part, state in self.static.items() if part}
+        self.keys = {}
 
 
 class Siblings:
@@ -183,62 +200,60 @@ SLASH_REQUIRED: Final = "/"
 Seen = list["tuple[re.Match[str], tuple[int, ...]] | None"]
 
 
-def _walk(  # noqa: C901, PLR0911, PLR0917 - the hot loop: a call or a tuple saved is a tenth of its time
+def _walk(  # noqa: C901, PLR0917 - the hot loop: every call saved is a tenth of its time
     state: State, parts: list[str], at: int, end: int, method: str, websocket: bool, seen: Seen
 ) -> Rule | str | None:
     """Match parts[at:end] from a state on: a rule, SLASH_REQUIRED or None, as Werkzeug's `_match`.
 
     The groups of what matched are left in `seen`, last part first.
     """
-    while at < end:
+    part = ""
+    for at in range(at, end):  # noqa: B020, PLR1704
         part = parts[at]
-        child = state.static.get(part)
-        if child is not None:
-            if not state.dynamic and (part or at + 1 < end):  # nothing to come back for
-                state = child
-                at += 1
-                continue
-            found = _walk(child, parts, at + 1, end, method, websocket, seen)
-            if found is not None:
-                return found
-        if state.dynamic:
-            found = _by_pattern(state, parts, at, end, method, websocket, seen)
-            if found is not None:
-                return found
-        if not part and at + 1 == end:  # a slash too many is forgiven where slashes are not strict
-            return _first([rule for rule in state.rules if not rule.strict], method, websocket, seen)
-        return None
-    rule = _first(state.rules, method, websocket, seen)
-    if rule is None and "" in state.static:
-        for rule in state.static[""].rules:
-            if rule.allows(method, websocket):
-                return SLASH_REQUIRED if rule.strict else rule
-        return None
-    return rule
-
-
-def _by_pattern(  # noqa: PLR0917
-    state: State, parts: list[str], at: int, end: int, method: str, websocket: bool, seen: Seen
-) -> Rule | str | None:
+        child = state.through.get(part)
+        if child is None:
+            break
+        state = child
+    else:
+        return _leaf(state, method, websocket, seen)
+    after = at + 1
+    child = state.static.get(part)
+    if child is not None:
+        found = _walk(child, parts, after, end, method, websocket, seen)
+        if found is not None:
+            return found
     siblings = state.siblings
-    part = parts[at]
     for match, final, slash, groups, child in (
         state.dynamic if siblings is None else siblings.that_may_match(part)
     ):
-        if final:
-            hit = match("/".join(parts[at:end]))
-            if hit is None:
-                continue
-            rest = [""] if slash and hit[slash] == "/" else []
-            found = _walk(child, rest, 0, len(rest), method, websocket, seen)
+        hit = match("/".join(parts[at:end]) if final else part)
+        if hit is None:
+            continue
+        if not final and after < end:
+            found = _walk(child, parts, after, end, method, websocket, seen)
+        elif slash and hit[slash] == "/":
+            found = _walk(child, [""], 0, 1, method, websocket, seen)
         else:
-            hit = match(part)
-            if hit is None:
-                continue
-            found = _walk(child, parts, at + 1, end, method, websocket, seen)
+            found = _leaf(child, method, websocket, seen)
         if found is not None:
             seen.append((hit, groups))
             return found
+    if not part and after == end:  # a slash too many is forgiven where slashes are not strict
+        return _first([rule for rule in state.rules if not rule.strict], method, websocket, seen)
+    return None
+
+
+def _leaf(state: State, method: str, websocket: bool, seen: Seen) -> Rule | str | None:
+    """All parts are taken: the rule that ends here, or does with a slash more."""
+    if state.rules:
+        found = _first(state.rules, method, websocket, seen)
+        if found is not None:
+            return found
+    slash = state.static.get("")
+    if slash is not None:
+        for rule in slash.rules:
+            if rule.websocket is websocket and (rule.methods is None or method in rule.methods):
+                return SLASH_REQUIRED if rule.strict else rule
     return None
 
 
@@ -268,6 +283,7 @@ class UrlMap:
         )
         self._root = State()
         self._states = [self._root]
+        self._starts: dict[str, State] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
 
     def add(self, rule: Rule, parts: Sequence[str | Mapping[str, Any]]) -> None:
@@ -307,17 +323,25 @@ class UrlMap:
     def finish(self) -> None:
         """Prepare for matching: all rules are in."""
         for state in self._states:
-            if len(state.dynamic) > FEW_SIBLINGS:
-                state.siblings = Siblings(state.dynamic, [pattern for _, pattern in state.keys.values()])
-            state.keys = {}
+            state.finish()
         self._states = []
+        if not self._root.dynamic:  # where only text leads past the host, it is looked up at once
+            for domain, state in self._root.static.items():
+                if not state.dynamic and "" in state.static:
+                    self._starts[domain] = state.static[""]
 
     def decide(self, domain: str, path: str, method: str, websocket: bool) -> Route | Undecided:
-        if path:
-            path = "/" + path.lstrip("/")
+        """The label of a request, or the question that only the app can answer."""
+        parts = path.split("/")
+        end = len(parts)
+        start = self._starts.get(domain)
         seen: Seen = []
-        parts = [domain, *path.split("/")]
-        found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
+        if start is None or end < 2 or parts[0] or (not parts[1] and end > 2):
+            path = "/" + path.lstrip("/") if path else ""
+            parts = [domain, *path.split("/")]
+            found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
+        else:
+            found = _walk(start, parts, 1, end, method, websocket, seen)
         if isinstance(found, Rule):
             if len(path) <= found.plain_upto:
                 return found.route
@@ -336,7 +360,7 @@ class UrlMap:
     ) -> Route | Undecided:
         """What a hit comes to once its values are looked at."""
         texts = [hit[0][group] for hit in reversed(seen) if hit is not None for group in hit[1]]
-        values: dict[str, str | float] = {}
+        values: dict[str, Any] = {}
         custom: list[str] = []
         answer = rule.route
         try:

@@ -86,23 +86,26 @@ class _Mount:
         """What Flask binds the map to for this Host; None for one that it answers 400."""
         if self.bound_to == "fixed":
             return self.name
-        if not host and self.bound_to == "subdomain":  # not in the log: taken for the site itself
+        if self.bound_to == "subdomain" and not host:  # not in the log: taken for the site itself
             return ""
         host = host.lower().removesuffix(":80").removesuffix(":443")
-        if host and self._invalid != "kept" and not _is_host(host):
-            if self._invalid == "refused":
-                return None
-            host = ""
-        if self.bound_to == "host":
-            name, colon, port = host.partition(":")
-            try:
-                return name.encode("idna").decode("ascii") + colon + port
-            except UnicodeError:
-                return None
+        if self._invalid != "kept" and host and not _is_host(host):
+            host = "" if self._invalid == "empty" else ".."
+        return self._subdomain(host) if self.bound_to == "subdomain" else _in_ascii(host)
+
+    def _subdomain(self, host: str) -> str | None:
         labels, own = host.split("."), self.name.split(".")
         if labels[-len(own) :] != own:
             return "<invalid>"
         return ".".join(filter(None, labels[: -len(own)]))
+
+
+def _in_ascii(host: str) -> str | None:
+    name, colon, port = host.partition(":")
+    try:
+        return name.encode("idna").decode("ascii") + colon + port
+    except UnicodeError:
+        return None
 
 
 def _is_host(host: str) -> bool:
@@ -160,7 +163,10 @@ class Router:
                 mount.map.finish()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, re.error) as error:
             raise AppError(f"snapshot of routes: {place}: {type(error).__name__}: {error}; {AGAIN}") from None
-        self._only = self._mounts.get("") if len(self._mounts) == 1 else None
+        only = self._mounts.get("") if len(self._mounts) == 1 else None
+        # The usual case, where neither mount nor host makes a difference.
+        self._only = only.map if only is not None and only.bound_to == "fixed" else None
+        self._domain = only.name if only is not None else ""
         self.rules: tuple[RuleInfo, ...] = tuple(infos)
         #: What can label a request, in the map's order.
         self.routes: tuple[Route, ...] = tuple(dict.fromkeys(i.route for i in infos if not i.redirects))
@@ -184,9 +190,7 @@ class Router:
         """What a request is labelled with; answers are remembered."""
         return self._memory[method, target, host, websocket]
 
-    def walk(  # noqa: C901
-        self, method: str, target: bytes, host: str = "", websocket: bool = False
-    ) -> Route | Undecided:
+    def walk(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
         """As `match`, but not remembered: for a caller with a memory of its own."""
         if method not in self.methods and method != method.upper():
             return UNMATCHED  # no server passes it on
@@ -204,12 +208,15 @@ class Router:
         if b"%" in target and not (self._at and self._normalised):
             target = _unquoted(target)
         path = target.decode("utf-8", "replace")
-        mount = self._only
-        if mount is None:
-            mount, path = self._mounted(path)
+        if self._only is not None:
+            return self._only.decide(self._domain, path, method, websocket)
+        return self._at_mount(path, method, host, websocket)
+
+    def _at_mount(self, path: str, method: str, host: str, websocket: bool) -> Route | Undecided:
+        mount, path = self._mounted(path)
         if mount is None or mount.map is None:
             return NOT_THE_APP
-        domain = mount.name if mount.bound_to == "fixed" else mount.domain(host)
+        domain = mount.domain(host)
         if domain is None:
             return UNMATCHED
         return mount.map.decide(domain, path, method, websocket)

@@ -133,7 +133,15 @@ DEFAULTS: dict[str, list[Any]] = {
     "slug": ["a"],
     "even": [2],
 }
-METHODS: list[list[str] | None] = [None, ["GET"], ["POST"], ["GET", "PUT"], ["GET", "POST"], ["MAGIC"], []]
+METHODS: list[list[str] | None] = [
+    *3 * [None],
+    *2 * [["GET"]],
+    ["POST"],
+    ["GET", "PUT"],
+    ["GET", "POST"],
+    ["MAGIC"],
+    [],
+]
 HOSTS = ["h.test", "<sub>.test", "h.test:8080", None, "<int:n>.h.test", "<path:p>", "xn--9ca.test"]
 SUBDOMAINS = ["", "a", "<sub>", "<int:n>.a", None]
 ASKED_HOSTS = [
@@ -168,7 +176,7 @@ class RandomApp:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         chance = self.random.random
-        self.kind = self.random.choice(["plain", "plain", "plain", "host", "subdomain", "ignored", "www"])
+        self.kind = self.random.choice(5 * ["plain"] + ["host", "subdomain", "ignored", "www"])
         self.app = Flask(f"app{seed}", static_folder=None)
         self.app.url_map = Map(
             host_matching=self.kind == "host",
@@ -183,7 +191,7 @@ class RandomApp:
             self.app.config["SERVER_NAME"] = SITE
         self.shapes: list[tuple[str, Variables]] = []
         for number in range(self.random.choice([1, 3, 8, 20, 40])):
-            self._add_rule(f"e{number // 2}")
+            self._add_rule(f"e{number}")
 
     def _add_rule(self, endpoint: str) -> None:
         pick, chance = self.random.choice, self.random.random
@@ -229,6 +237,8 @@ class RandomApp:
         path = other + "".join(
             f"{'' if other.endswith('/') else '/'}<{kind}:{each}>" for each, kind in kept.items() if kind
         )
+        if "redirect_to" in options:
+            options = {**options, "redirect_to": "/other"}
         return path, kept, {**options, "defaults": {name: value}}
 
     def _text(self) -> tuple[str, Variables]:
@@ -250,10 +260,10 @@ class RandomApp:
     def request(self) -> tuple[str, bytes, str, bool]:
         """(method, target, host, websocket) of a request that fits a rule, or nearly."""
         method = self.random.choice(
-            ["GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT", "MAGIC", "DELETE"]
+            ["GET", "GET", "GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT", "MAGIC", "DELETE"]
         )
         hosts = {"host": ASKED_HOSTS, "subdomain": ASKED_SITES}.get(self.kind, ["", "any.test", f"a.{SITE}"])
-        return method, self._target(), self.random.choice(hosts), self.random.random() < 0.1
+        return method, self._target(), self.random.choice(hosts), self.random.random() < 0.05
 
     def _target(self) -> bytes:
         path = self._path().encode()
@@ -273,7 +283,8 @@ class RandomApp:
             return "/" + "/".join(self.random.choices(WORDS, k=self.random.randrange(5)))
         path, variables = self.random.choice(self.shapes)
         for name, kind in variables.items():
-            value = self.random.choice(VARIABLES[kind if self.random.random() < 0.9 else "string"])
+            values = VARIABLES[kind if self.random.random() < 0.95 else "string"]
+            value = values[0] if self.random.random() < 0.4 else self.random.choice(values)
             if (
                 len(variables) > 1 or len(self.shapes) > 1
             ):  # patterns with several variables take polynomial time

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import traceback
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+import random_maps
 from random_maps import Boom, DeniedMethod, RandomApp
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import BuildError, RequestRedirect
 from werkzeug.test import EnvironBuilder
 
 from logstatsd import apps
@@ -69,8 +71,11 @@ def what_flask_matched(
         return UNMATCHED
     except Boom:
         return None
-    except (ValueError, TypeError):
-        return UNMATCHED  # 500, by a Werkzeug whose own int() is in the way
+    except BuildError:
+        return REDIRECT  # of which the app cannot make the URL, so that it answers 500
+    except (ValueError, TypeError) as error:  # 500, and before Werkzeug 3.1.7 from its own converters too
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        return None if raised_in == random_maps.__file__ else UNMATCHED
     return label(app, rule)
 
 
