@@ -97,9 +97,7 @@ def start_up(app: Flask) -> float:
 
 
 def main() -> None:
-    print(
-        f"{'microseconds a request':44}{'werkzeug':>12}{'never seen':>10}{'known':>10}{'ratio':>10}{'known':>10}"
-    )
+    print(f"{'microseconds a request':44}{'werkzeug':>12}{'new':>10}{'known':>10}{'ratio':>10}{'known':>10}")
     usual = usual_app()
     ids = range(1000, 6000)
     compare("static", usual, [b"/api/v1/users/search?q=%d" % n for n in ids])

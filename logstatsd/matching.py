@@ -125,10 +125,11 @@ Transition = tuple[Callable[[str], "re.Match[str] | None"], bool, int, tuple[int
 class State:
     """A node: the transitions by text, those by pattern in the order Werkzeug tries them, and the rules.
 
-    `through` are the transitions by text after whose failure nothing else is left to try.
+    `through` are the transitions by text after whose failure nothing else is left to try, `ready` the
+    rule of a method where it is the first one.
     """
 
-    __slots__ = ("dynamic", "keys", "rules", "siblings", "static", "through")
+    __slots__ = ("dynamic", "keys", "ready", "rules", "siblings", "static", "through")
 
     def __init__(self) -> None:
         self.static: dict[str, State] = {}
@@ -136,6 +137,7 @@ class State:
         self.rules: list[Rule] = []
         self.siblings: Siblings | None = None
         self.through: dict[str, State] = {}
+        self.ready: dict[str, Rule] = {}
         self.keys: dict[object, tuple[State, str]] = {}
 
     def finish(self) -> None:
@@ -143,6 +145,8 @@ class State:
             self.siblings = Siblings(self.dynamic, [pattern for _, pattern in self.keys.values()])
         if not self.dynamic:  # an empty part may be a slash too many, which this state's own rules forgive
             self.through = {part: state for part, state in self.static.items() if part}
+        if self.rules and not self.rules[0].websocket:
+            self.ready = dict.fromkeys(self.rules[0].methods or (), self.rules[0])
         self.keys = {}
 
 
@@ -200,13 +204,14 @@ SLASH_REQUIRED: Final = "/"
 Seen = list["tuple[re.Match[str], tuple[int, ...]] | None"]
 
 
-def _walk(  # noqa: C901, PLR0917 - the hot loop: every call saved is a tenth of its time
+def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a tenth of its time
     state: State, parts: list[str], at: int, end: int, method: str, websocket: bool, seen: Seen
 ) -> Rule | str | None:
     """Match parts[at:end] from a state on: a rule, SLASH_REQUIRED or None, as Werkzeug's `_match`.
 
     The groups of what matched are left in `seen`, last part first.
     """
+    found: Rule | str | None
     part = ""
     for at in range(at, end):  # noqa: B020, PLR1704
         part = parts[at]
@@ -215,6 +220,8 @@ def _walk(  # noqa: C901, PLR0917 - the hot loop: every call saved is a tenth of
             break
         state = child
     else:
+        if method in state.ready and not websocket:
+            return state.ready[method]
         return _leaf(state, method, websocket, seen)
     after = at + 1
     child = state.static.get(part)
@@ -233,6 +240,8 @@ def _walk(  # noqa: C901, PLR0917 - the hot loop: every call saved is a tenth of
             found = _walk(child, parts, after, end, method, websocket, seen)
         elif slash and hit[slash] == "/":
             found = _walk(child, [""], 0, 1, method, websocket, seen)
+        elif method in child.ready and not websocket:
+            found = child.ready[method]
         else:
             found = _leaf(child, method, websocket, seen)
         if found is not None:

@@ -46,8 +46,8 @@ HTTP_METHODS: Final = frozenset(
 REMEMBERED: Final = 32_768
 LONGEST_REMEMBERED: Final = 256
 
-_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_BYTES: Final = {b"%02x" % n: bytes((n,)) for n in range(256)}
+_HEX: Final = "0123456789ABCDEFabcdef"
+_BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
 _MANY_SLASHES: Final = re.compile(rb"/{2,}")
 _HOST: Final = re.compile(r"(?:[a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([1-9][0-9]{,4}))?", re.ASCII)
 _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
@@ -55,7 +55,12 @@ _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 def _unquoted(path: bytes) -> bytes:
     """As `urllib.parse.unquote_to_bytes`, whose import costs more than all of this."""
-    return _ESCAPED.sub(lambda escape: _BYTES[escape[1].lower()], path)
+    first, *escapes = path.split(b"%")
+    decoded = [first]
+    for escape in escapes:
+        byte = _BYTES.get(escape[:2])
+        decoded += (b"%", escape) if byte is None else (byte, escape[2:])
+    return b"".join(decoded)
 
 
 class _Mount:
@@ -194,23 +199,33 @@ class Router:
         """As `match`, but not remembered: for a caller with a memory of its own."""
         if method not in self.methods and method != method.upper():
             return UNMATCHED  # no server passes it on
-        if b"?" in target or b"#" in target:
+        path = target.decode("latin-1")
+        if "?" in path or "#" in path:
             target = target.partition(b"?")[0].partition(b"#")[0]
-        if target[:1] != b"/":
-            if method == "CONNECT":
+            path = target.decode("latin-1")
+        if "%" in path or not path.isascii() or path[:1] != "/" or self._at:
+            if path[:1] != "/" and method == "CONNECT":
                 return UNMATCHED
-            target = _after_authority(target)
-        if self._at:
-            stripped = self._stripped(target)
-            if stripped is None:
+            decoded = self._decoded(target)
+            if decoded is None:
                 return NOT_THE_APP
-            target = stripped
-        if b"%" in target and not (self._at and self._normalised):
-            target = _unquoted(target)
-        path = target.decode("utf-8", "replace")
+            path = decoded
         if self._only is not None:
             return self._only.decide(self._domain, path, method, websocket)
         return self._at_mount(path, method, host, websocket)
+
+    def _decoded(self, target: bytes) -> str | None:
+        """The path that the app saw; None for what is outside the prefix."""
+        if target[:1] != b"/":
+            target = _after_authority(target)
+        if not self._at:
+            return _unquoted(target).decode("utf-8", "replace")
+        if not self._normalised:
+            inside = self._stripped(target)
+            return None if inside is None else _unquoted(inside).decode("utf-8", "replace")
+        normalised = _normalised(target)
+        inside = None if normalised is None else self._stripped(normalised)
+        return None if inside is None else (inside or b"/").decode("utf-8", "replace")
 
     def _at_mount(self, path: str, method: str, host: str, websocket: bool) -> Route | Undecided:
         mount, path = self._mounted(path)
@@ -233,19 +248,10 @@ class Router:
 
     def _stripped(self, target: bytes) -> bytes | None:
         """The target without the prefix that a server in front took off; None where it is outside."""
-        if self._normalised:
-            normalised = _normalised(target)
-            if normalised is None:
-                return None
-            target = normalised
-        if not target.startswith(self._at):
-            return None
         rest = target[len(self._at) :]
-        if rest[:1] == b"/":
-            return rest
-        if rest or not self._at_itself:
+        if not target.startswith(self._at) or rest[:1] not in {b"/", b""}:
             return None
-        return b"/" if self._normalised else rest
+        return rest if rest or self._at_itself else None
 
 
 def _add(mount: _Mount, url_map: UrlMap, data: Mapping[str, Any]) -> RuleInfo:
