@@ -23,10 +23,14 @@ from logstatsd.compressed import PIECE
 from logstatsd.errors import InputError
 from logstatsd.sources import BLOCK, LINE_LIMIT, Chunk, Source, bisect, chunks, find, head
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-zstd = pytest.importorskip("backports.zstd" if sys.version_info < (3, 14) else "compression.zstd")
 
 COMPRESS = {
     "plain": bytes,
