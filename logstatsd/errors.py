@@ -39,6 +39,10 @@ class UndeliveredError(LogstatsdError):
     exit_code = 4
 
 
+class StateError(LogstatsdError):
+    """The checkpoint is not one, or cannot be read or written; it is left as it was."""
+
+
 class LockedError(LogstatsdError):
     """Another run holds the checkpoint."""
 

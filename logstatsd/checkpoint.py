@@ -1,0 +1,287 @@
+"""Where the last run stopped: the checkpoint file, its lock, and its safe replacement."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logstatsd.errors import LockedError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+KIND = "logstatsd checkpoint"
+VERSION = 1
+TAIL_BYTES = 4096
+"""How many of the bytes before an offset are hashed to know a file again."""
+KEPT_POINTS = 5
+KEPT_FILES = 8
+_MAX_BYTES = 16 << 20
+
+
+class Point(NamedTuple):
+    """A line's end that was passed: its offset in uncompressed bytes, and the hash of the bytes before it."""
+
+    offset: int
+    tail: str
+
+
+class Position(NamedTuple):
+    """How far one file was read, and what it is known by.
+
+    `size` and `mtime_ns` are the file's as last looked at. `points` are ends of lines that were passed,
+    ascending; the last is where to read on, the others tell a copy that was made before that was reached.
+    `done` says that a compressed file was read to its end.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    points: tuple[Point, ...]
+    done: bool = False
+
+    @property
+    def offset(self) -> int:
+        """Where to read on, in uncompressed bytes."""
+        return self.points[-1].offset
+
+    def moved(self, point: Point) -> Position:
+        """This file, read on to `point`; the first point and the latest few are remembered."""
+        first, *rest = self.points
+        return self._replace(points=(first, *[*rest, point][1 - KEPT_POINTS :]))
+
+
+class LogState(NamedTuple):
+    """What is known of one log: its files that were read, oldest first, and its format (the caller's JSON).
+
+    The earlier files stay known, since a server writes its last lines to them while it reopens its log.
+    Without any position, what counts as unread is whatever changed at `since_ns` or later.
+    """
+
+    positions: tuple[Position, ...] = ()
+    since_ns: int = 0
+    format: Any = None
+
+
+class Checkpoint(NamedTuple):
+    """What was delivered to one destination, log by log (a log is its path as given)."""
+
+    destination: str
+    logs: Mapping[str, LogState]
+
+    def with_log(self, log: str, state: LogState) -> Checkpoint:
+        """The same with one log's state exchanged."""
+        return self._replace(logs={**self.logs, log: state})
+
+
+def tail_hash(data: bytes) -> str:
+    """The hash of the last `TAIL_BYTES` of `data`."""
+    return hashlib.blake2b(data[-TAIL_BYTES:], digest_size=16).hexdigest()
+
+
+def default_path(state_dir: str | None, logs: Sequence[str], destination: str) -> Path:
+    """The checkpoint's file for these logs and this destination.
+
+    The directory is `state_dir`, else systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/logstatsd, else
+    ~/.local/state/logstatsd (XDG Base Directory Specification 0.8). Raises StateError where there is none.
+    """
+    paths = sorted(str(Path(log).absolute()) for log in logs)
+    digest = hashlib.blake2b(json.dumps([paths, destination]).encode(errors="replace"), digest_size=4)
+    readable = re.sub(r"[^\w.-]+", "-", f"{Path(paths[0]).name}-{destination}").strip("-")[:80]
+    return _directory(state_dir) / f"{readable}-{digest.hexdigest()}.json"
+
+
+def _directory(state_dir: str | None) -> Path:
+    if state_dir:
+        return Path(state_dir)
+    if systemd := os.environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(systemd)
+    if xdg := os.environ.get("XDG_STATE_HOME"):
+        return Path(xdg) / "logstatsd"
+    try:
+        return Path.home() / ".local/state/logstatsd"
+    except RuntimeError:
+        raise StateError("no home directory to keep the checkpoint in; give --state-dir") from None
+
+
+class Store:
+    """A checkpoint file, locked for as long as it is open.
+
+        with Store(path, "udp://127.0.0.1:8125") as store:
+            store.save(store.checkpoint.with_log(log, state))
+
+    The lock is `flock` on `<file>.lock`, which is never replaced nor removed; a crash of any kind frees it.
+    Entering creates the directory, takes the lock, loads, and writes once: a directory that cannot be written
+    to is found before anything is sent.
+
+    Raises:
+        LockedError: another run holds the lock, unless `wait`.
+        StateError: the file is not a checkpoint (it is then left alone), is for another destination, or
+            cannot be read or written.
+    """
+
+    def __init__(self, path: Path | str, destination: str, *, wait: bool = False) -> None:
+        self.path = Path(path)
+        self.checkpoint = Checkpoint(destination, {})
+        self._wait = wait
+        self._lock: int | None = None
+
+    def __enter__(self) -> Store:
+        load(self.path, self.checkpoint.destination)  # before a lock is made beside what is not ours
+        try:
+            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._lock = os.open(_beside(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+        _open_locks.add(self)
+        try:
+            self._acquire(self._lock)
+            self.checkpoint = load(self.path, self.checkpoint.destination) or self.checkpoint
+            self.save(self.checkpoint)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the file, atomically and durably; the old one stays whole whatever happens."""
+        save(self.path, checkpoint)
+        self.checkpoint = checkpoint
+
+    def close(self) -> None:
+        """Free the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _acquire(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise LockedError(f"{self.path}: another run holds it; --wait waits for its end") from None
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+
+
+_open_locks: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _close_locks_in_child() -> None:
+    """A worker that outlives a killed parent must not keep its lock: flock belongs to the open file."""
+    for store in list(_open_locks):
+        store.close()
+
+
+os.register_at_fork(after_in_child=_close_locks_in_child)
+
+
+def load(path: Path, destination: str) -> Checkpoint | None:
+    """The checkpoint at `path`, or None where there is no file. Raises StateError as `Store` does."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _refusal(path, error) from error
+    if not content.strip(b"\0 \n"):
+        raise StateError(f"{path}: is blank, so where the last run stopped is lost; remove it to start anew")
+    checkpoint = _decoded(path, content)
+    if checkpoint.destination != destination:
+        raise StateError(
+            f"{path}: is for {checkpoint.destination}, not for {destination}; give each its own --checkpoint"
+        )
+    return checkpoint
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace `path` by way of a temporary file beside it, synced before and after. Raises StateError."""
+    temporary = _beside(path, "tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(_encoded(checkpoint))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}.{ending}")
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "give --state-dir a directory that can be written to",
+    errno.EACCES: "give --state-dir a directory that can be written to",
+}
+
+
+def _refusal(path: Path, error: OSError) -> StateError:
+    remedy = _REMEDIES.get(error.errno or 0, "give another --checkpoint or --state-dir")
+    return StateError(f"{path}: the checkpoint cannot be kept here: {error.strerror}; {remedy}")
+
+
+def _encoded(checkpoint: Checkpoint) -> bytes:
+    logs = {
+        log: {
+            "positions": [position._asdict() for position in state.positions],
+            "since_ns": state.since_ns,
+            "format": state.format,
+        }
+        for log, state in checkpoint.logs.items()
+    }
+    content = {"kind": KIND, "version": VERSION, "destination": checkpoint.destination, "logs": logs}
+    return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _decoded(path: Path, content: bytes) -> Checkpoint:
+    try:
+        data = json.loads(content)
+        if data["kind"] != KIND:
+            raise ValueError(data["kind"])
+        if (version := int(data["version"])) <= VERSION:
+            logs = {str(log): _state(entry) for log, entry in data["logs"].items()}
+            return Checkpoint(str(data["destination"]), logs)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise StateError(f"{path}: is not a checkpoint, and is left as it is; give another path") from None
+    raise StateError(
+        f"{path}: was written by a newer logstatsd (version {version}); use that, or another path"
+    )
+
+
+def _state(entry: dict[str, Any]) -> LogState:
+    return LogState(tuple(map(_position, entry["positions"])), int(entry["since_ns"]), entry["format"])
+
+
+def _position(entry: dict[str, Any]) -> Position:
+    points = tuple(Point(int(offset), str(tail)) for offset, tail in entry["points"])
+    if not points or min(points).offset < 0:
+        raise ValueError(points)
+    device, inode, size, mtime_ns = (int(entry[key]) for key in ("device", "inode", "size", "mtime_ns"))
+    return Position(device, inode, size, mtime_ns, points, bool(entry["done"]))
