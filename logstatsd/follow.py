@@ -1,0 +1,145 @@
+"""Follow logs by name, through rotations, until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from logstatsd.rotation import resume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType, TracebackType
+
+    from logstatsd.checkpoint import LogState
+    from logstatsd.generations import Generation
+    from logstatsd.rotation import Portion
+
+POLL_S = 0.25
+FULL_LOOK_S = 5.0
+"""How often the earlier generations are looked at where the live file did not change."""
+
+
+class Control:
+    """What signals tell a run that waits: SIGTERM and SIGINT to stop, SIGHUP to look at the files at once.
+
+    `wait` ends at once when told. Entering installs the handlers, which is for the main thread only; `stop`
+    and `reopen` may be called from any thread and from signal handlers (the classic self-pipe).
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self.signal: int | None = None
+        self._reopening = False
+        self._read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._handlers: dict[int, object] = {}
+
+    def __enter__(self) -> Control:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._on_stop)
+        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_reopen)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+    def stop(self) -> None:
+        """End the run after the portion at hand."""
+        self._stopping = True
+        self._ring()
+
+    def stopped(self) -> bool:
+        """Whether the run is to end."""
+        return self._stopping
+
+    def reopen(self) -> None:
+        """Look at the files now."""
+        self._reopening = True
+        self._ring()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep, or be woken; True if files are to be looked at whatever their times say."""
+        if select.select([self._read_end], [], [], timeout_s)[0]:
+            os.read(self._read_end, 4096)
+        reopening, self._reopening = self._reopening, False
+        return reopening
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        self.stop()
+
+    def _on_reopen(self, _number: int, _frame: FrameType | None) -> None:
+        self.reopen()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: enough rings are waiting already
+            os.write(self._write_end, b"!")
+
+
+class _Followed(NamedTuple):
+    """One log as it was left after the last look."""
+
+    state: LogState
+    held: list[Generation]
+    seen: tuple[int, ...] | None
+    looked_s: float
+
+
+def follow(
+    logs: Mapping[str, LogState],
+    control: Control,
+    note: Callable[[str], None],
+    *,
+    max_lines: int = 10_000,
+    until_eof: bool = False,
+    poll_s: float = POLL_S,
+) -> Iterator[Portion | None]:
+    """Give the lines of the logs as they are written; None after every look, about each `poll_s`.
+
+    The rest of a rotated file comes before the new one, also where its name is gone by then. Ends when
+    `control` says so; the state of each portion that was delivered is the one to keep. Raises InputError.
+    """
+    followed = {log: _Followed(state, [], None, 0.0) for log, state in logs.items()}
+    now = True
+    try:
+        while not control.stopped():
+            for log, last in followed.items():
+                seen = _glance(log)
+                due = now or seen != last.seen or time.monotonic() - last.looked_s > FULL_LOOK_S
+                if not due:
+                    continue
+                plan = resume(log, last.state, last.held)
+                try:
+                    for portion in plan.portions(max_lines=max_lines, until_eof=until_eof):
+                        yield portion
+                        if control.stopped():
+                            return
+                finally:
+                    held = plan.release()
+                    followed[log] = _Followed(plan.state, held, seen, time.monotonic())
+                for text in plan.notes:
+                    note(text)
+            yield None
+            now = control.wait(poll_s) if not control.stopped() else False
+    finally:
+        for last in followed.values():
+            for file in last.held:
+                file.close()
+
+
+def _glance(log: str) -> tuple[int, ...] | None:
+    """What tells cheaply that the live file changed."""
+    try:
+        status = os.stat(log)  # noqa: PTH116 - four times a second
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
