@@ -1,0 +1,133 @@
+"""What the variables of nginx, the atoms of gunicorn and the directives of Apache stand for: tables only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """One variable of a log format.
+
+    `kind` names the shape of its values (see `patterns`), `role` what logstatsd reads it for ("" is skipped
+    over), `unit` an entry of `clocks.UNITS` where it is a duration.
+    """
+
+    kind: str
+    role: str = ""
+    unit: str = ""
+
+
+TEXT = Field("text")
+_WORD = Field("word")
+_NUMBER = Field("number")
+_LIST = Field("list")
+
+
+def _each(field: Field, names: str) -> dict[str, Field]:
+    return dict.fromkeys(names.split(), field)
+
+
+NGINX: dict[str, Field] = {
+    # https://nginx.org/en/docs/varindex.html; what is not here is free text
+    "request": Field("request", "request"),
+    "request_method": Field("word", "method"),
+    "request_uri": Field("text", "target"),
+    "uri": Field("text", "path"),
+    "document_uri": Field("text", "path"),
+    "status": Field("status", "status"),
+    "time_local": Field("clf", "time"),
+    "time_iso8601": Field("word", "time"),
+    "msec": Field("number", "time"),
+    "host": Field("word", "host"),
+    "http_host": Field("text", "host"),
+    "upstream_addr": Field("list", "upstream"),
+    "request_time": Field("word", "duration", "seconds, to the millisecond"),
+    **_each(
+        Field("list", "duration", "seconds of each upstream, added"),
+        "upstream_response_time upstream_header_time upstream_connect_time upstream_queue_time",
+    ),
+    "upstream_http_x_logstatsd_cpu_us": Field("word", "cpu", "microseconds"),
+    "sent_http_x_logstatsd_cpu_us": Field("word", "cpu", "microseconds"),
+    **_each(_LIST, "upstream_status upstream_response_length upstream_bytes_received upstream_bytes_sent"),
+    **_each(
+        _NUMBER,
+        "body_bytes_sent bytes_sent bytes_received request_length content_length connection"
+        " connection_requests connection_time pid server_port remote_port proxy_port proxy_protocol_port"
+        " proxy_protocol_server_port limit_rate gzip_ratio tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd"
+        " tcpinfo_rcv_space",
+    ),
+    **_each(
+        _WORD,
+        "remote_addr realip_remote_addr realip_remote_port server_addr server_name hostname scheme"
+        " server_protocol request_id request_completion pipe https nginx_version proxy_host"
+        " proxy_protocol_addr proxy_protocol_server_addr binary_remote_addr is_args ssl_protocol ssl_cipher"
+        " ssl_session_id ssl_session_reused ssl_server_name ssl_early_data upstream_cache_status http2 http3",
+    ),
+}
+
+GUNICORN: dict[str, Field] = {
+    # https://docs.gunicorn.org/en/stable/settings.html#access-log-format; %({…}i)s and its like are free text
+    "h": _WORD,
+    "l": _WORD,
+    "u": TEXT,
+    "t": Field("clf_bracketed", "time"),
+    "r": Field("request", "request"),
+    "m": Field("word", "method"),
+    "U": Field("text", "path"),
+    "q": TEXT,
+    "H": _WORD,
+    "s": Field("status", "status"),
+    "B": _NUMBER,
+    "b": _NUMBER,
+    "f": TEXT,
+    "a": TEXT,
+    "D": Field("word", "duration", "microseconds"),
+    "L": Field("word", "duration", "seconds, to the microsecond"),
+    "M": Field("word", "duration", "milliseconds"),
+    "T": Field("word", "duration", "whole seconds"),
+    "p": _WORD,
+    "{logstatsd.cpu_us}e": Field("word", "cpu", "microseconds"),
+    "{host}i": Field("text", "host"),
+    "{raw_uri}e": Field("text", "target"),
+}
+
+APACHE: dict[str, Field] = {
+    # https://httpd.apache.org/docs/current/mod/mod_log_config.html#formats
+    "h": _WORD,
+    "a": _WORD,
+    "A": _WORD,
+    "l": _WORD,
+    "u": TEXT,
+    "t": Field("clf_bracketed", "time"),
+    "r": Field("request", "request"),
+    "m": Field("word", "method"),
+    "U": Field("text", "path"),
+    "q": TEXT,
+    "H": _WORD,
+    "s": Field("status", "status"),
+    "D": Field("word", "duration", "microseconds"),
+    "T": Field("word", "duration", "whole seconds"),
+    "{us}T": Field("word", "duration", "microseconds"),
+    "{ms}T": Field("word", "duration", "milliseconds"),
+    "{s}T": Field("word", "duration", "whole seconds"),
+    "{host}i": Field("text", "host"),
+    **_each(_NUMBER, "B b O I S p P k"),
+    **_each(_WORD, "v V X L R"),
+}
+
+DURATION_PREFERENCE = (
+    *("request_time", "upstream_response_time", "upstream_header_time", "upstream_connect_time"),
+    *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T"),
+)
+"""The first of these that a log has is its duration, unless the user names another."""
+
+JSON: dict[str, Field] = {
+    # the variables in which layouts are written for JSON logs with keys of any origin: nginx's, and these
+    **NGINX,
+    "request_time": Field("word", "duration", "seconds"),
+    "duration_s": Field("word", "duration", "seconds"),
+    "duration_ms": Field("word", "duration", "milliseconds, maybe with decimals"),
+    "duration_us": Field("word", "duration", "microseconds, maybe with decimals"),
+    "cpu_us": Field("word", "cpu", "microseconds, maybe with decimals"),
+    "time": Field("text", "time"),
+}

@@ -1,0 +1,205 @@
+"""From a LogFormat to the one compiled bytes pattern that reads whole blocks of its lines."""
+
+from __future__ import annotations
+
+import re
+
+from logstatsd.formats import SERVERS, LogFormat, Row, Token
+
+_METHOD = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
+_PROTOCOL = rb"(?: HTTP/\d[\d.]*+)?+"
+_SIGNED = "signature and status"
+_WITH_QUERY = "request with query"
+_LIST_PART = rb'[^ ,\n"]*+'
+
+_SHAPES = {
+    "number": rb"[-\d.]*+",
+    "status": rb"\d{3}",
+    "clf": rb"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}",
+    "clf_bracketed": rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]",
+    "list": _LIST_PART + rb"(?:(?:, | : )" + _LIST_PART + rb")*+",
+}
+"""Kinds of value whose shape does not depend on where they stand."""
+
+
+class TextReader:
+    """Reads blocks of lines of one text format: the columns asked for, in the order of the line.
+
+    `columns` names the captured roles; the last one, `rejected`, holds the line where it does not fit the
+    format, and then all others are empty. No pattern here backtracks over more than one variable, so a line
+    takes time linear in its length.
+    """
+
+    def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
+        captured, self.columns = _captured(log_format, roles)
+        strict = _line(log_format, captured, loose=False)
+        self._findall = re.compile(b"(?:" + strict + rb"\r?\n|([^\n]*+)\n)").findall
+        loose = _line(log_format, captured, loose=True)
+        self._loose = re.compile(loose + rb"\r?\n?()") if loose != strict else None
+
+    def rows(self, block: bytes) -> list[Row]:
+        """One row for every line of a block that ends with a newline."""
+        return self._findall(block)
+
+    def again(self, line: bytes) -> Row | None:
+        """Try a rejected line once more, leniently where the server's own escaping is ambiguous."""
+        match = self._loose.fullmatch(line) if self._loose else None
+        return tuple(group or b"" for group in match.groups()) if match else None
+
+
+def _captured(log_format: LogFormat, roles: frozenset[str]) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Which tokens to capture, by position, and the columns that gives."""
+    chosen = {id(token): role for role, token in log_format.chosen.items() if role in roles}
+    captured, columns = {}, []
+    variants = {"request": _WITH_QUERY} if "query" in roles else {}
+    variants |= {"status": _SIGNED} if "signature" in roles and _signature(log_format) else {}
+    for n, token in enumerate(log_format.tokens):
+        if isinstance(token, Token) and (role := chosen.get(id(token))):
+            captured[n] = variants.get(role, role)
+            columns += ["signature", "status"] if captured[n] == _SIGNED else [role]
+    return captured, (*columns, "rejected")
+
+
+def _line(log_format: LogFormat, captured: dict[int, str], *, loose: bool) -> bytes:
+    """The pattern of a line without its end.
+
+    gunicorn escapes `"` but not the backslash, so a quoted value that ends in a backslash reads on past its
+    end. The loose pattern passes over a stretch of such values at once, up to where the last of them ends.
+    """
+    tokens = log_format.tokens
+    skipped = _ambiguous_stretch(log_format, captured) if loose else range(0)
+    pattern = b""
+    for n, token in enumerate(tokens):
+        if n in skipped:
+            pattern += b"[^\n]*" if n == skipped[0] else b""
+        elif isinstance(token, str):
+            pattern += re.escape(token.encode())
+        else:
+            pattern += _value(log_format, n, captured.get(n, ""))
+    return pattern
+
+
+def _ambiguous_stretch(log_format: LogFormat, captured: dict[int, str]) -> range:
+    """Positions of the last uncaptured run of tokens from one quoted free text to another."""
+    if log_format.server != "gunicorn":
+        return range(0)
+    tokens = log_format.tokens
+    quoted = [
+        n
+        for n, token in enumerate(tokens)
+        if isinstance(token, Token)
+        and n not in captured
+        and token.field.kind == "text"
+        and _is_quoted(tokens, n)
+    ]
+    if not quoted:
+        return range(0)
+    first = last = quoted[-1]
+    while first - 1 in range(1, len(tokens)) and first - 1 not in captured:
+        first -= 1
+    return range(min((n for n in quoted if n >= first), default=last), last + 1)
+
+
+def _is_quoted(tokens: tuple[str | Token, ...], n: int) -> bool:
+    before, after = tokens[n - 1] if n else "", tokens[n + 1] if n + 1 < len(tokens) else ""
+    return (
+        isinstance(before, str) and before.endswith('"') and isinstance(after, str) and after.startswith('"')
+    )
+
+
+def _value(log_format: LogFormat, n: int, role: str) -> bytes:
+    """The pattern of the variable at position `n`, with a group where it is captured."""
+    shape = _shape(log_format, n)
+    if role in ("request", _WITH_QUERY):
+        return _request(log_format, n, shape, query=role == _WITH_QUERY)
+    if role == "upstream":  # all that matters is whether there was one
+        return rb"(?:(-)(?=" + _next(log_format, n) + rb")|" + shape + rb")"
+    if role == _SIGNED:
+        return rb"(?:(?=(" + _signature(log_format) + rb"))|)(" + shape + b")"
+    return b"(" + shape + b")" if role else shape
+
+
+def _shape(log_format: LogFormat, n: int) -> bytes:
+    """The pattern of the values of the variable at position `n`, given what stands around it."""
+    tokens = log_format.tokens
+    kind = tokens[n].field.kind  # type: ignore[union-attr]
+    if kind in _SHAPES:
+        return _SHAPES[kind]
+    literal = _literal_after(tokens, n)
+    if kind == "word":
+        return b'[^ "\n' + re.escape(literal[:1].encode()) + b"]*+"
+    if _is_quoted(tokens, n):
+        return SERVERS[log_format.server].quoted
+    if not literal:
+        return rb"[^\n]*?" if n + 1 < len(tokens) else rb"[^\n]*+"
+    if literal[0] == "\t":
+        return rb"[^\t\n]*+"
+    return rb"(?>[^\n]*?(?=" + _next(log_format, n) + rb"))"
+
+
+def _next(log_format: LogFormat, n: int) -> bytes:
+    """What must follow the variable at `n`: the literal, and the next value where that has a shape."""
+    tokens = log_format.tokens
+    literal = _literal_after(tokens, n)
+    if not literal:
+        return rb"\r?\n" if n + 1 >= len(tokens) else b""
+    follows = tokens[n + 2] if n + 2 < len(tokens) else ""
+    known = isinstance(follows, Token) and _SHAPES.get(follows.field.kind)
+    return re.escape(literal.encode()) + (
+        known + re.escape(_literal_after(tokens, n + 2).encode()) if known else b""
+    )
+
+
+def _literal_after(tokens: tuple[str | Token, ...], n: int) -> str:
+    after = tokens[n + 1] if n + 1 < len(tokens) else ""
+    return after if isinstance(after, str) else ""
+
+
+def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> bytes:
+    """Method and target, together, up to its query or with it; or, captured empty, whatever else is there."""
+    target = SERVERS[log_format.server].target
+    rest = rb"(?:[?#](?:" + target.replace(b"?#", b"") + rb")?+)?+"
+    request = _METHOD + b" " + target
+    captured = b"(" + request + rest + b")" if query else b"(" + request + b")" + rest
+    return b"(?:" + captured + _PROTOCOL + b"(?=" + _next(log_format, n) + b")|" + garbage + b")"
+
+
+def _signature(log_format: LogFormat) -> bytes:
+    """What gunicorn writes, from the status on, for a request that it refused itself: `400 0 "-" "-"`.
+
+    Empty where the format does not show status, length, referer and user agent side by side.
+    """
+    values = {"s": "400", "b": "0", "B": "0", "f": "-", "a": "-"}
+    if log_format.server != "gunicorn" or log_format.is_json:
+        return b""
+    tokens = log_format.tokens
+    start = next((n for n, t in enumerate(tokens) if isinstance(t, Token) and t.name == "s"), None)
+    text, seen = "", set()
+    for token in tokens[start:] if start is not None else ():
+        if isinstance(token, Token):
+            if token.name not in values:
+                break
+            seen.add(token.name)
+            text += values[token.name]
+        else:
+            text += token
+    return re.escape(text.rstrip(" ").encode()) if {"s", "f", "a"} <= seen and seen & {"b", "B"} else b""
+
+
+def line_pattern(log_format: LogFormat, tokens: int | None = None) -> bytes:
+    """The pattern of a line with every variable captured, or of its first `tokens` tokens only."""
+    pattern = b""
+    for n, token in enumerate(log_format.tokens[:tokens]):
+        pattern += (
+            re.escape(token.encode()) if isinstance(token, str) else b"(" + _shape(log_format, n) + b")"
+        )
+    return pattern
+
+
+def parse_line(log_format: LogFormat, line: bytes) -> dict[str, bytes] | None:
+    """Every variable of one line of a text format, unescaped; None where the line does not fit."""
+    match = re.compile(line_pattern(log_format) + rb"\r?\n").fullmatch(line.rstrip(b"\r\n") + b"\n")
+    if not match:
+        return None
+    names = [token.name for token in log_format.variables]
+    return {name: log_format.unescape(value) for name, value in zip(names, match.groups(), strict=True)}
