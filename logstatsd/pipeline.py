@@ -1,0 +1,242 @@
+"""From paths and an app to settled Batches: what `report`, `replay` and the others have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from logstatsd import engine, sources
+from logstatsd.clocks import moment_s, zone_of
+from logstatsd.detect import Detected, choose, detect
+from logstatsd.errors import FormatError
+from logstatsd.scan import Batch, Durations, Scanner, Series, Window, reader_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
+
+    from logstatsd.apps import LoadedApp
+    from logstatsd.formats import LogFormat
+    from logstatsd.labels import Route, Undecided
+    from logstatsd.routes import Router
+
+Result = TypeVar("Result")
+
+SERIAL_BELOW = 12 << 20
+"""Worker processes take longer to start than this many bytes take to scan."""
+HEAD = 1 << 18
+
+
+class Log(NamedTuple):
+    """A log to read, and what was found of its format; an empty log has none."""
+
+    source: sources.Source
+    detected: Detected | None
+    zone: tzinfo | None = None
+    """The offset from UTC that its times are written with."""
+
+    @property
+    def log_format(self) -> LogFormat:
+        if self.detected is None:
+            raise FormatError(f"{self.source.name}: empty")
+        return self.detected.log_format
+
+
+def open_logs(
+    paths: Sequence[str],
+    *,
+    log_format: str = "",
+    fields: Mapping[str, str] | None = None,
+) -> list[Log]:
+    """Find the logs and the format of each: the one given, or what its first lines fit.
+
+    `fields` takes roles (`duration`, `host`, …) from variables or JSON keys other than the usual ones.
+    Raises InputError and FormatError.
+    """
+    logs = []
+    for source in sources.find(paths):
+        head = sources.head(source, HEAD)
+        if not head.strip():
+            logs.append(Log(source, None))
+            continue
+        found = Detected(choose(log_format), 0, 0) if log_format else detect(head, source.name, fields=fields)
+        chosen = found.log_format
+        for role, name in (fields or {}).items():
+            chosen = chosen.assign(role, name)
+        _ = chosen.chosen
+        logs.append(Log(source, found._replace(log_format=chosen), _zone(head, chosen)))
+    return logs
+
+
+def _zone(head: bytes, log_format: LogFormat) -> tzinfo | None:
+    reader = reader_of(log_format, ("time", "status"))
+    if "time" not in reader.columns:
+        return None
+    column = reader.columns.index("time")
+    times = (row[column] for row in reader.rows(head[: 1 << 14].rpartition(b"\n")[0] + b"\n"))
+    return zone_of(next(filter(None, times), b""))
+
+
+class Task(NamedTuple):
+    """A chunk to scan, and which of the formats it is in."""
+
+    format_number: int
+    chunk: sources.Chunk
+
+    def __str__(self) -> str:
+        chunk = self.chunk
+        return f"{chunk.path}, bytes {chunk.offset:,} to {chunk.offset + chunk.length:,}"
+
+
+class Piece(NamedTuple):
+    """The tally of part of a log, and the byte of the log up to which it goes."""
+
+    path: str
+    stop: int
+    batch: Batch
+
+
+@dataclass
+class Scan:
+    """What a worker does: tally a chunk, in pieces of at most `lines` lines (0: in one). It pickles small."""
+
+    formats: tuple[LogFormat, ...]
+    router: Router
+    window: Window | None = None
+    bucket_s: int = 0
+    lines: int = 0
+    _scanners: dict[int, Scanner] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_scanners": {}}
+
+    def __call__(self, task: Task) -> list[Piece]:
+        scanner = self._scanners.get(task.format_number)
+        if scanner is None:
+            scanner = self._scanners[task.format_number] = Scanner(
+                self.formats[task.format_number], self.router, window=self.window, bucket_s=self.bucket_s
+            )
+        chunk = task.chunk
+        data = chunk.read()
+        pieces, stop = [], chunk.offset
+        for part in _parts(data, self.lines) if self.lines else [data]:
+            stop += len(part)
+            pieces.append(Piece(chunk.path, stop, scanner.scan(part)))
+        if pieces:  # a line too long to keep is shorter in the chunk than in the log
+            pieces[-1] = pieces[-1]._replace(stop=chunk.offset + chunk.length)
+        return pieces
+
+
+def _parts(data: bytes, lines: int) -> Iterator[bytes]:
+    """Cut whole lines into parts of at most so many lines."""
+    start = 0
+    while start < len(data):
+        stop = start
+        for _ in range(lines):
+            stop = data.find(b"\n", stop) + 1
+            if not stop:
+                stop = len(data)
+                break
+            if stop == len(data):
+                break
+        yield data[start:stop]
+        start = stop
+
+
+@dataclass
+class Settler:
+    """Decides what the Router left undecided, by asking the app; without one, the rule is kept.
+
+    `unproven` counts requests that kept a rule whose converter could not be asked, by rule.
+    """
+
+    app: LoadedApp | None = None
+    unproven: dict[str, int] = field(default_factory=dict)
+
+    def settle(self, batch: Batch) -> Batch:
+        """Move what is pending in a Batch to the series that it belongs to."""
+        for pending, durations in batch.pending.items():
+            route, proven = self.route(pending.route)
+            if not proven:
+                self._note(route, sum(durations.values()))
+            _merge(batch.timings, Series(route, *pending[1:]), durations)
+            if cpu := batch.pending_cpu.get(pending):
+                _merge(batch.cpu, Series(route, *pending[1:]), cpu)
+        batch.pending, batch.pending_cpu = {}, {}
+        return batch
+
+    def route(self, undecided: Undecided) -> tuple[Route, bool]:
+        """What the app makes of a request, and whether that is proven."""
+        return self.app.resolve(undecided) if self.app else (undecided.fallback, False)
+
+    def _note(self, route: Route, requests: int) -> None:
+        self.unproven[route.rule] = self.unproven.get(route.rule, 0) + requests
+
+
+def _merge(into: dict[Series, Durations], series: Series, durations: Durations) -> None:
+    known = into.setdefault(series, {})
+    for duration_us, count in durations.items():
+        known[duration_us] = known.get(duration_us, 0) + count
+
+
+@dataclass
+class Run:
+    """One pass over logs: tasks for the engine, and what of the logs they leave out."""
+
+    logs: list[Log]
+    router: Router
+    window: Window | None = None
+    bucket_s: int = 0
+    lines: int = 0
+    jobs: int = 0
+    skipped_bytes: int = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        """Tally all logs in order. Raises InputError, WorkerError."""
+        scan = Scan(self.formats, self.router, self.window, self.bucket_s, self.lines)
+        for pieces in self.over(scan):
+            yield from pieces
+
+    @property
+    def formats(self) -> tuple[LogFormat, ...]:
+        """The different formats of the logs."""
+        return tuple(dict.fromkeys(log.log_format for log in self.logs if log.detected))
+
+    def over(self, work: Callable[[Task], Result]) -> Iterator[Result]:
+        """Do some work on every chunk of all logs; results in order. Raises InputError, WorkerError."""
+        logs = [log for log in self.logs if log.detected]
+        formats = self.formats
+        tasks = (Task(formats.index(log.log_format), chunk) for log in logs for chunk in self._chunks(log))
+        jobs = self.jobs or (engine.cores() if self._is_long(logs) else 1)
+        return engine.ENGINES["serial" if jobs == 1 else "processes"](work, tasks, jobs)
+
+    def _is_long(self, logs: list[Log]) -> bool:
+        sizes = [log.source.total_bytes() for log in logs]
+        plain = all(log.source.kind == "plain" for log in logs)
+        return None in sizes or not plain or sum(size or 0 for size in sizes) >= SERIAL_BELOW
+
+    def _chunks(self, log: Log) -> Iterable[sources.Chunk]:
+        if not self.window:
+            return sources.chunks(log.source)
+        since_s, until_s = (None if abs(moment) == float("inf") else moment for moment in self.window)
+        start, stop = sources.bisect(log.source, _line_time(log.log_format), since_s, until_s)
+        total = log.source.total_bytes()
+        if start or stop is not None:
+            self.skipped_bytes += start + (
+                max(0, total - stop) if total is not None and stop is not None else 0
+            )
+        return sources.chunks(log.source, start=start, stop=stop)
+
+
+def _line_time(log_format: LogFormat) -> Callable[[bytes], float | None]:
+    """A function that tells the time of one line, None where it has none."""
+    reader = reader_of(log_format, ("time", "status"))
+    if "time" not in reader.columns:
+        return lambda _: None
+    column = reader.columns.index("time")
+
+    def line_time(line: bytes) -> float | None:
+        row = next(iter(reader.rows(line.rstrip(b"\r\n") + b"\n")), None)
+        return moment_s(row[column]) if row else None
+
+    return line_time

@@ -1,0 +1,328 @@
+"""Chunk of bytes to Batch: the hot loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from logstatsd.clocks import duration_us, moment_s
+from logstatsd.formats import LogFormat, Row
+from logstatsd.jsonlog import JsonReader
+from logstatsd.labels import NOT_THE_APP, Route, Undecided
+from logstatsd.patterns import TextReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from logstatsd.routes import Router
+
+LINE_LIMIT = 65_536
+"""A longer line, in bytes, is rejected."""
+SLICE = 1 << 20
+"""How much is matched at once, in bytes: what fits the processor's cache is matched faster."""
+REMEMBERED = 65_536
+LONGEST_REMEMBERED = 512
+SAMPLES = 5
+
+Durations = dict[int | None, int]
+"""A multiset of durations in microseconds; None is for requests that were logged without one."""
+
+
+class Series(NamedTuple):
+    """What requests are counted under. `at_s` is the bucket of time in unix seconds, if there are any."""
+
+    route: Route
+    method: str
+    status: int
+    at_s: int | None = None
+
+
+class Pending(NamedTuple):
+    """A Series whose route only the app can tell."""
+
+    route: Undecided
+    method: str
+    status: int
+    at_s: int | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """The tally of a stretch of log. Batches add up in any order."""
+
+    lines: int = 0
+    outside: int = 0
+    timings: dict[Series, Durations] = field(default_factory=dict)
+    cpu: dict[Series, Durations] = field(default_factory=dict)
+    pending: dict[Pending, Durations] = field(default_factory=dict)
+    pending_cpu: dict[Pending, Durations] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    samples: list[tuple[str, bytes]] = field(default_factory=list)
+    first_s: float | None = None
+    last_s: float | None = None
+
+    @property
+    def parsed(self) -> int:
+        return self.lines - self.outside - self.rejected.total()
+
+    def reject(self, reason: str, line: bytes, count: int = 1) -> None:
+        self.rejected[reason] += count
+        if len(self.samples) < SAMPLES:
+            self.samples.append((reason, line[:1_000]))
+
+    def saw(self, moments: Iterable[float]) -> None:
+        """Stretch the time that the batch covers over `moments`, in unix seconds."""
+        known = [moment for moment in (self.first_s, self.last_s) if moment is not None]
+        seen = [*known, *moments]
+        if seen:
+            self.first_s, self.last_s = min(seen), max(seen)
+
+
+class Reader(Protocol):
+    """Turns a block of whole lines into rows of the columns it names; `rejected` is the last of them."""
+
+    columns: tuple[str, ...]
+
+    def rows(self, block: bytes) -> list[Row]: ...
+    def again(self, line: bytes) -> Row | None: ...
+
+
+def reader_of(log_format: LogFormat, roles: Iterable[str]) -> Reader:
+    """The reader for a format; only the `roles` asked for become columns."""
+    kind = JsonReader if log_format.is_json else TextReader
+    return kind(log_format, frozenset(roles))
+
+
+class Window(NamedTuple):
+    """The stretch of time that counts, in unix seconds: from `since_s` on and before `until_s`."""
+
+    since_s: float = float("-inf")
+    until_s: float = float("inf")
+
+
+class Scanner:
+    """Tallies chunks of one log format. It remembers labels from chunk to chunk, in bounded memory.
+
+    `bucket_s` splits every series by time into buckets of so many seconds.
+    """
+
+    def __init__(
+        self, log_format: LogFormat, router: Router, *, window: Window | None = None, bucket_s: int = 0
+    ) -> None:
+        self._format = log_format
+        self._window, self._bucket_s = window, bucket_s
+        self._labels = Labels(log_format, router)
+        roles = {*self._labels.roles, "status", "duration", "time", "cpu"}
+        self._reader = reader_of(log_format, roles)
+        self._column = {name: n for n, name in enumerate(self._reader.columns)}
+        self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
+        self._unit = log_format.duration_unit
+
+    def scan(self, data: bytes) -> Batch:
+        """Tally whole lines; the last one may lack its newline."""
+        batch = Batch()
+        counted: dict[str, Counter[bytes]] = {"duration": Counter(), "cpu": Counter()}
+        self._labels.make_room()
+        for block in slices(data):
+            self._count(without_long_lines(block, batch), batch, counted)
+        for key, value, count in self._fold(counted["duration"], self._unit, batch, data):
+            _add(batch.timings if isinstance(key, Series) else batch.pending, key, value, count)
+        if "cpu" in self._column:
+            unit = self._format.chosen["cpu"].field.unit
+            for key, value, count in self._fold(counted["cpu"], unit, None, data):
+                if value is not None:
+                    _add(batch.cpu if isinstance(key, Series) else batch.pending_cpu, key, value, count)
+        return batch
+
+    def _count(self, block: bytes, batch: Batch, counted: dict[str, Counter[bytes]]) -> None:
+        rows = self._reader.rows(block)
+        batch.lines += len(rows)
+        status = self._column["status"]
+        fitting = [row for row in rows if row[status]]
+        if len(fitting) < len(rows):
+            fitting += again(self._reader, (row[-1] for row in rows if not row[status]), batch)
+        if "time" in self._column:
+            fitting = self._timed(fitting, batch)
+        if not fitting:
+            return
+        columns = list(zip(*fitting, strict=True))
+        labels = self._labels.of(
+            [columns[self._column[role]] for role in self._labels.roles], columns[status]
+        )
+        if self._bucket_s:
+            buckets = self._buckets(columns[self._column["time"]])
+            labels = [label + bucket for label, bucket in zip(labels, buckets, strict=True)]
+        labels = [label + code for label, code in zip(labels, columns[status], strict=True)]
+        for role, counter in counted.items():
+            if role in self._column:
+                texts = columns[self._column[role]]
+                counter.update([label + text for label, text in zip(labels, texts, strict=True)])
+            elif role == "duration":
+                counter.update(labels)
+
+    def _timed(self, rows: list[Row], batch: Batch) -> list[Row]:
+        """The rows inside the window; notes in the batch the time they cover and how many are outside."""
+        column = self._column["time"]
+        texts = [row[column] for row in rows]
+        moments = {text: moment_s(text) for text in set(texts)}
+        if self._window:
+            since_s, until_s = self._window
+            inside = {text: moment is None or since_s <= moment < until_s for text, moment in moments.items()}
+            rows = list(compress(rows, map(inside.__getitem__, texts)))
+            batch.outside += len(texts) - len(rows)
+            moments = {text: moment for text, moment in moments.items() if inside[text]}
+        batch.saw(moment for moment in moments.values() if moment is not None)
+        return rows
+
+    def _buckets(self, texts: Sequence[bytes]) -> Iterator[bytes]:
+        starts = {}
+        for text in set(texts):
+            starts[text] = b"%d " % ((moment_s(text) or 0) // self._bucket_s * self._bucket_s)
+        return map(starts.__getitem__, texts)
+
+    def _fold(
+        self, counted: Counter[bytes], unit: str, batch: Batch | None, data: bytes
+    ) -> Iterator[tuple[Series | Pending, int | None, int]]:
+        """Turn counted keys, `label [bucket ]status` and duration, into series, durations in µs and counts.
+
+        What is no duration is rejected in the batch, where one is given.
+        """
+        skip = 1 if self._bucket_s else 0
+        for key, count in counted.items():
+            label, *bucket, rest = key.split(b" ", 1 + skip)
+            try:
+                value = duration_us(rest[3:], unit)
+            except ValueError:
+                if batch:
+                    batch.reject("bad duration", _line_with(data, rest[3:]), count)
+                continue
+            route, method = self._labels.known[int(label)]
+            status, at_s = int(rest[:3]), int(bucket[0]) if bucket else None
+            if isinstance(route, Route):
+                yield Series(route, method, status, at_s), value, count
+            else:
+                yield Pending(route, method, status, at_s), value, count
+
+
+class Labels:
+    """The label of every request head, as a short key `b"<number> "`, remembered in bounded memory."""
+
+    def __init__(self, log_format: LogFormat, router: Router) -> None:
+        wanted = {"request", "method", "target", "path", "upstream", "signature"}
+        self.roles: tuple[str, ...] = tuple(sorted(wanted | ({"host"} if router.uses_host else set())))
+        self.known: list[tuple[Route | Undecided, str]] = []
+        self._format, self._router = log_format, router
+        self._numbers: dict[tuple[Route | Undecided, str], int] = {}
+        self._remembered = _Remembered(self._key)
+
+    def make_room(self) -> None:
+        """Forget everything once too much is known; only between chunks, since the keys go by number."""
+        if len(self.known) > REMEMBERED:
+            self.known.clear()
+            self._numbers.clear()
+            self._remembered.clear()
+
+    def of(self, columns: list[tuple[bytes, ...]], statuses: tuple[bytes, ...]) -> list[bytes]:
+        """The keys for columns of heads, in the order of `roles`."""
+        remembered = self._remembered
+        if self._router.uses_websocket:
+            upgraded = tuple(b"1" if status == b"101" else b"" for status in statuses)
+            columns = [*columns, upgraded]
+        if len(columns) == 1:
+            return [remembered[head] for head in columns[0]]
+        return [remembered[head] for head in zip(*columns, strict=True)]
+
+    def label(self, head: bytes | Row) -> tuple[Route | Undecided, str]:
+        """The route and the method shown of one head."""
+        parts = (head,) if isinstance(head, bytes) else head
+        given = dict(zip((*self.roles, "websocket"), parts, strict=False))
+        if "request" in given:
+            method, _, target = given["request"].partition(b" ")
+        else:
+            method, target = given.get("method", b""), given.get("target", b"")
+        unescape = self._format.unescape
+        if not target and given.get("path"):
+            path = unescape(given["path"])
+            target = path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
+        target = unescape(target)
+        if not target or not method or target == b"-":
+            return NOT_THE_APP, "-"
+        verb = method.decode("latin-1")
+        shown = self._router.clean_method(verb)
+        if given.get("upstream") or given.get("signature"):
+            return NOT_THE_APP, shown
+        host = unescape(given.get("host", b"")).decode("latin-1")
+        return self._router.walk(verb, target, host, bool(given.get("websocket"))), shown
+
+    def _key(self, head: bytes | Row) -> bytes:
+        label = self.label(head)
+        number = self._numbers.get(label)
+        if number is None:
+            number = self._numbers[label] = len(self.known)
+            self.known.append(label)
+        return b"%d " % number
+
+
+class _Remembered(dict[bytes | Row, bytes]):
+    """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
+
+    def __init__(self, work_out: Callable[[bytes | Row], bytes]) -> None:
+        self._work_out = work_out
+
+    def __missing__(self, head: bytes | Row) -> bytes:
+        key = self._work_out(head)
+        if (len(head) if isinstance(head, bytes) else sum(map(len, head))) <= LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[head] = key
+        return key
+
+
+def slices(data: bytes) -> Iterator[bytes]:
+    """Cut whole lines into pieces of about SLICE bytes, each ending in a newline."""
+    start, size = 0, len(data)
+    while start < size:
+        stop = size if size - start <= SLICE else data.rfind(b"\n", start, start + SLICE) + 1
+        stop = stop or data.find(b"\n", start) + 1 or size
+        yield data[start:stop] if data.endswith(b"\n", start, stop) else data[start:stop] + b"\n"
+        start = stop
+
+
+def without_long_lines(block: bytes, batch: Batch) -> bytes:
+    """Take out lines above LINE_LIMIT and reject them; where there are none, few bytes are looked at."""
+    kept, start, position = [], 0, 0
+    while len(block) - position > LINE_LIMIT:
+        newline = block.rfind(b"\n", position, position + LINE_LIMIT + 1)
+        if newline < 0:
+            end = block.find(b"\n", position) + 1
+            batch.lines += 1
+            batch.reject("too long", block[position:end])
+            kept.append(block[start:position])
+            start = position = end
+        else:
+            position = newline + 1
+    return block if not kept else b"".join([*kept, block[start:]])
+
+
+def again(reader: Reader, lines: Iterable[bytes], batch: Batch) -> list[Row]:
+    """Give rejected lines their second chance; what fails that too is rejected in the batch."""
+    rows = []
+    for line in lines:
+        row = reader.again(line)
+        if row:
+            rows.append((*row,))
+        else:
+            batch.reject("no match" if line.strip() else "empty", line)
+    return rows
+
+
+def _add(into: dict[Any, Durations], key: Series | Pending, value: int | None, count: int) -> None:
+    durations = into.setdefault(key, {})
+    durations[value] = durations.get(value, 0) + count
+
+
+def _line_with(data: bytes, text: bytes) -> bytes:
+    at = max(data.find(text), 0)
+    return data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at)]
