@@ -29,11 +29,13 @@ from werkzeug.test import EnvironBuilder
 
 from logstatsd.errors import AppError
 from logstatsd.labels import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
-from logstatsd.loading import Mounted, load_spec, mounted_apps
+from logstatsd.loading import Mounted, explained, isolated, load_spec, mounted_apps
 from logstatsd.snapshot import KEY, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from flask.cli import ScriptInfo
 
 # A host that no app is configured for, to see what an app makes of one.
 PROBE: Final = "logstatsd-probe"
@@ -69,6 +71,13 @@ def from_object(app: Any) -> LoadedApp:
     if not mounts:
         raise AppError(f"not a Flask app: {type(app).__name__!r} has no url_map")
     return LoadedApp(mounts)
+
+
+def from_flask_cli(info: ScriptInfo) -> LoadedApp:
+    """The app that the `flask` command was told of, by its own `--app` or as it finds one."""
+    spec = info.app_import_path or "the app"
+    with isolated(), explained(spec, spec):
+        return from_object(info.load_app())
 
 
 class LoadedApp:

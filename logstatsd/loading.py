@@ -80,7 +80,7 @@ def isolated() -> Iterator[None]:
 
 def _load(spec: str) -> Any:
     path, name = _split(spec)
-    with _explained(spec, path):
+    with explained(spec, path):
         module = _imported(path)
         if name:
             return _evaluated(module, name, spec)
@@ -161,7 +161,7 @@ def _meant(module: ModuleType) -> str:
 
 
 @contextlib.contextmanager
-def _explained(spec: str, path: str) -> Iterator[None]:
+def explained(spec: str, path: str) -> Iterator[None]:
     """Turn whatever an app's import may raise into one line."""
     try:
         yield

@@ -187,6 +187,11 @@ class Router:
         snapshot, strip_prefix, normalised_prefix = state
         Router.__init__(self, snapshot, strip_prefix=strip_prefix, normalised_prefix=normalised_prefix)
 
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        """What it was built from."""
+        return self._made_of[0]
+
     def clean_method(self, method: str) -> str:
         """The method as a label: one of HTTP's or the app's own, `_OTHER` for anything else."""
         return method if method in self.methods else OTHER_METHOD

@@ -1,0 +1,27 @@
+"""Run `logstatsd`; nothing else is imported until then, so that worker processes stay light."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave at once, whatever threads and exit handlers the app brought along."""
+    from logstatsd.cli import cli  # noqa: PLC0415
+
+    code: object = 0
+    try:
+        cli(prog_name="logstatsd")
+    except SystemExit as end:
+        code = end.code
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it has gone
+            continue
+    os._exit(code if isinstance(code, int) else 1 if code else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The command line: commands, options, exit codes; wiring only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logstatsd import __version__
+from logstatsd.errors import OptionError
+from logstatsd.options import (
+    Group,
+    app_options,
+    destination_options,
+    format_options,
+    logs_argument,
+    metric_options,
+    option,
+    quiet_option,
+    run_options,
+    say,
+)
+from logstatsd.session import account, advice, load_app, nothing_fits, open_run, show, tallies
+
+if TYPE_CHECKING:
+    from logstatsd.pipeline import Run
+    from logstatsd.summary import Summary
+
+BY = ("rule", "endpoint", "method", "status")
+SORTS = ("total", "requests", "share", "errors", "4xx", "5xx", "mean", "p50", "p95", "p99", "max", "cpu", *BY)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "--version", "-V", prog_name="logstatsd")
+def cli() -> None:
+    """Per-route latency metrics for Flask apps, from the access logs they already write.
+
+    \b
+    logstatsd report access.log --app myapp:app
+    logstatsd replay access.log --app myapp:app
+    logstatsd check  access.log --app myapp:app
+    """
+
+
+flask_command = cli
+
+
+@cli.command(short_help="A table per rule: requests, errors, percentiles.")
+@logs_argument
+@app_options
+@format_options
+@run_options
+@option(
+    "--by", multiple=True, type=click.Choice(BY), help="Group by these; repeatable. Default: rule and method."
+)
+@option("--sort", type=click.Choice(SORTS), default="total", show_default=True, help="The column to sort by.")
+@option("--json", "renderer", flag_value="json", help="One JSON object, with stable names.")
+@option("--csv", "renderer", flag_value="csv", help="Comma-separated values.")
+@option("--markdown", "renderer", flag_value="markdown", help="A Markdown table.")
+@option("-o", "--output", metavar="FILE", help="Write the report to FILE instead of stdout.")
+@quiet_option
+def report(
+    logs: tuple[str, ...],
+    by: tuple[str, ...],
+    sort: str,
+    renderer: str | None,
+    output: str | None,
+    **given: Any,
+) -> None:
+    """Print, per rule and method, the requests, errors and percentiles of access logs.
+
+    \b
+    logstatsd report access.log --app myapp:app
+    logstatsd report access.log* --app myapp:app --by endpoint --sort p95
+    zcat old.gz | logstatsd report - --routes routes.json --json | jq .rows
+    """
+    from logstatsd.summary import Excluded, Summary  # noqa: PLC0415
+
+    router, settler = load_app(given)
+    run = open_run(logs, router, given)
+    summary = Summary(by or ("rule", "method"), Excluded(given["exclude"]))
+    for piece in tallies(run, settler, quiet=given["quiet"]):
+        summary.add(piece.batch)
+    summary.skipped_bytes = run.skipped_bytes
+    nothing_fits(run, summary.lines, summary.parsed, summary.outside, summary.span.samples)
+    _show(summary, sort, renderer or "table", output)
+    if not given["quiet"]:
+        account(run, settler, summary.rejections, summary.span.samples, summary.lines)
+        if not renderer:
+            say(_caption(run, summary))
+
+
+def _caption(run: Run, summary: Summary) -> str:
+    from logstatsd.report import caption  # noqa: PLC0415
+
+    sources = {log.log_format.duration_source for log in run.logs if log.detected}
+    if summary.parsed and not sources - {""}:
+        return f"{caption(summary)}; the log has no durations: {advice(run)}"
+    return f"{caption(summary)}; durations from {' and '.join(sorted(sources - {''})) or 'nothing'}"
+
+
+def _show(summary: Summary, sort: str, renderer: str, output: str | None) -> None:
+    from logstatsd.report import RENDERERS  # noqa: PLC0415
+
+    show(RENDERERS[renderer](summary, sort), output)
+
+
+@cli.command(short_help="Send the timings to a StatsD server.")
+@logs_argument
+@app_options
+@format_options
+@run_options
+@destination_options
+@metric_options
+@option("-n", "--dry-run", is_flag=True, help="Print what would be sent; the same as --to stdout.")
+@option("--backfill", is_flag=True, help="Send ten-second points with the log's own times, not timings.")
+@option("--speed", type=float, metavar="X", help="Keep the log's own pace, X times as fast.")
+@option("--json", "as_json", is_flag=True, help="End with one JSON object about what was sent.")
+@quiet_option
+def replay(logs: tuple[str, ...], **given: Any) -> None:
+    """Send every timing of access logs as a tagged StatsD timing metric.
+
+    \b
+    logstatsd replay access.log --app myapp:app
+    logstatsd replay access.log --routes routes.json --host 10.0.0.5 --tag env:prod
+    logstatsd replay access.log --app myapp:app --dry-run | head
+    """
+    from logstatsd.sending import replay_once  # noqa: PLC0415
+
+    replay_once(logs, given)
+
+
+@cli.command(short_help="The app's rules; with logs, which of them are used.")
+@click.argument("logs", metavar="[LOG...]", nargs=-1)
+@app_options
+@format_options
+@run_options
+@option("--unused", is_flag=True, help="Only rules that the logs never hit.")
+@option("--json", "as_json", is_flag=True, help="One JSON object.")
+@option("-o", "--output", metavar="FILE", help="Without logs: write a snapshot of the routes to FILE.")
+@quiet_option
+def routes(logs: tuple[str, ...], **given: Any) -> None:
+    """Show the app's URL map, save a snapshot of it, or count which rules a log hits.
+
+    \b
+    logstatsd routes --app myapp:app
+    logstatsd routes --app myapp:app -o routes.json
+    logstatsd routes --app myapp:app access.log --unused
+    """
+    from logstatsd.tools import list_routes, write_snapshot  # noqa: PLC0415
+
+    if given["unused"] and not logs:
+        raise OptionError("--unused: give the logs in which to look for the rules")
+    if given["output"] and not logs and not given["as_json"]:
+        write_snapshot(given, given["output"])
+    else:
+        list_routes(logs, given)
+
+
+@cli.command(short_help="One JSON object a log line, with its rule.")
+@logs_argument
+@app_options
+@format_options
+@run_options
+@option("--target", is_flag=True, help="Add the logged target.")
+@quiet_option
+def normalize(logs: tuple[str, ...], **given: Any) -> None:
+    """Print a JSON object for every line of a log, in order: time, method, rule, status, duration.
+
+    \b
+    logstatsd normalize access.log --app myapp:app | jq -c 'select(.duration_us > 1e6)'
+    """
+    from logstatsd.tools import normalize_lines  # noqa: PLC0415
+
+    normalize_lines(logs, given)
+
+
+@cli.command(short_help="How a log is understood, and what it lacks.")
+@click.argument("logs", metavar="LOG...", nargs=-1)
+@app_options
+@format_options
+@option("--formats", is_flag=True, help="List the formats known by name.")
+def check(logs: tuple[str, ...], formats: bool, **given: Any) -> None:
+    """Show the format that was found, sample lines field by field, and the rule and metric of each.
+
+    \b
+    logstatsd check access.log
+    logstatsd check access.log --app myapp:app
+    logstatsd check --formats
+    """
+    from logstatsd import checking  # noqa: PLC0415
+
+    if formats:
+        checking.list_formats()
+    elif logs:
+        checking.check_logs(logs, given)
+    else:
+        raise OptionError("give a log to check, or --formats")
+
+
+__all__ = ["cli", "flask_command"]

@@ -1,0 +1,260 @@
+"""The command line's common parts: options that several commands take, errors as one line, configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from logstatsd.errors import LogstatsdError, OptionError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+CONFIG_FILES = ("logstatsd.toml", "pyproject.toml")
+
+
+class Option(click.Option):
+    """An option that also reads `LOGSTATSD_<NAME>` from the environment."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.envvar and self.name:
+            self.envvar = f"LOGSTATSD_{self.name.upper()}"
+
+
+def option(*names: str, **kwargs: Any) -> Callable[[Command], Command]:
+    return click.option(*names, cls=Option, **kwargs)
+
+
+class Group(click.Group):
+    """Shows every error as one line, ends with the documented exit codes, reads the configuration."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.default_map = {**_configuration(self), **(ctx.default_map or {})}
+        with _signals():
+            try:
+                return super().invoke(ctx)
+            except LogstatsdError as error:
+                click.echo(f"logstatsd: {clean(str(error), 2_000)}", err=True)
+                ctx.exit(error.exit_code)
+            except KeyboardInterrupt:
+                ctx.exit(130)
+            except MemoryError:
+                click.echo("logstatsd: out of memory; try --jobs 1", err=True)
+                ctx.exit(1)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C: at once, with the state intact."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _configuration(group: click.Group) -> dict[str, Any]:
+    """Defaults from `logstatsd.toml`, or `[tool.logstatsd]` of pyproject.toml, in the current directory."""
+    for name in CONFIG_FILES:
+        path = Path(name)
+        if not path.is_file():
+            continue
+        import tomllib  # noqa: PLC0415
+
+        try:
+            settings = tomllib.loads(path.read_text("utf-8"))
+        except (ValueError, OSError) as error:
+            raise OptionError(f"{name}: {error}") from None
+        if name == "pyproject.toml":
+            settings = settings.get("tool", {}).get("logstatsd", {})
+        if settings:
+            return _defaults(group, settings, name)
+    return {}
+
+
+def _defaults(group: click.Group, settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Spread settings over the commands that know them; a table `[report]` is for that command alone."""
+    known = {
+        command: {parameter.name for parameter in found.params} for command, found in group.commands.items()
+    }
+    defaults: dict[str, dict[str, Any]] = {command: {} for command in known}
+    for key, value in settings.items():
+        if key in known and isinstance(value, dict):
+            chosen = {command: value if command == key else {} for command in known}
+        else:
+            chosen = {command: {key: value} for command in known}
+        for command, values in chosen.items():
+            names = {setting.replace("-", "_"): item for setting, item in values.items()}
+            defaults[command] |= {
+                setting: item for setting, item in names.items() if setting in known[command]
+            }
+        if not any(key.replace("-", "_") in names for names in known.values()) and key not in known:
+            raise OptionError(f"{name}: there is no option {key!r}")
+    return defaults
+
+
+def clean(text: str, length: int = 160) -> str:
+    """Text fit for a terminal: control characters, bytes that were no UTF-8 and the like as `\\x1b`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def clean_bytes(line: bytes, length: int = 160) -> str:
+    return clean(line[: 4 * length].decode("utf-8", "backslashreplace"), length)
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Tell a person something on stderr."""
+    if not quiet:
+        click.echo(clean(text, 2_000), err=True)
+
+
+def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+logs_argument = click.argument("logs", metavar="LOG...", nargs=-1, required=True)
+
+app_options = _stack(
+    option(
+        "-A", "--app", "apps", multiple=True, metavar="MODULE:APP",
+        help="The Flask app, as `flask --app` takes it; several as /prefix=module:app. "
+        "Default: FLASK_APP, or the wsgi.py or app.py that Flask finds.",
+    ),
+    option(
+        "--routes", metavar="FILE", help="A snapshot made by `logstatsd routes -o FILE`, instead of the app."
+    ),
+    option(
+        "--no-converters", is_flag=True,
+        help="Never ask the app's own converters whether they accept a value; keep the rule and count it.",
+    ),
+    option(
+        "--strip-prefix", default="", metavar="/PREFIX", help="What nginx takes off before it asks the app."
+    ),
+    option(
+        "--normalised-prefix", is_flag=True,
+        help="nginx's `proxy_pass` has a URI: it decodes and resolves the path, then takes the prefix off.",
+    ),
+)  # fmt: skip
+
+format_options = _stack(
+    option(
+        "--log-format", default="", metavar="FORMAT",
+        help="A format's name (see `logstatsd check --formats`), or nginx's log_format or gunicorn's "
+        "access_log_format as it stands. Default: found by the first lines.",
+    ),
+    option(
+        "--field", "fields", multiple=True, metavar="ROLE=NAME",
+        help="Take a role (duration, host, target, …) from another variable or JSON key.",
+    ),
+    option("--time-field", metavar="NAME", help="The variable to take durations from, if there are several."),
+    option("--host-header", metavar="NAME", help="The variable that holds the host that the app saw."),
+)  # fmt: skip
+
+run_options = _stack(
+    option(
+        "--since", metavar="WHEN",
+        help="Only requests from then on: ISO 8601 (without an offset: the log's), -15m, -2h, yesterday.",
+    ),
+    option("--until", metavar="WHEN", help="Only requests before then."),
+    option(
+        "--jobs", type=click.IntRange(0), default=0, metavar="N", help="Worker processes; one a core."
+    ),
+    option(
+        "--exclude", multiple=True, metavar="RULE",
+        help="Leave out a rule or an endpoint, or a pattern of them such as 'static*'; counted as excluded.",
+    ),
+)  # fmt: skip
+
+destination_options = _stack(
+    option("--host", metavar="HOST", help="The StatsD server's host. Default: DD_AGENT_HOST, or localhost."),
+    option(
+        "--port", type=click.IntRange(1, 65_535), metavar="PORT",
+        help="Its port. Default: DD_DOGSTATSD_PORT, or 8125.",
+    ),
+    option(
+        "--socket", metavar="PATH",
+        help="Its Unix socket; unixgram:// or unixstream:// before the path says of which kind.",
+    ),
+    option("--tcp", is_flag=True, help="Send over TCP, as plain StatsD servers take it."),
+    option(
+        "--rate", type=float, metavar="N",
+        help="Datagrams a second over UDP; 0 for no pacing. Default: as fast as a local server takes them, "
+        "2,000 to a remote one.",
+    ),
+    option(
+        "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS",
+        help="How long to wait for a server that is away.",
+    ),
+)  # fmt: skip
+
+metric_options = _stack(
+    option("--app-name", metavar="NAME", help="What metric names start with. Default: the Flask app's name."),
+    option("--prefix", default="", metavar="PREFIX", help="What goes before every metric name."),
+    option("--tag", "tags", multiple=True, metavar="K:V", help="A tag for every metric; repeatable."),
+    option(
+        "--scheme", type=click.Choice(["flask", "otel"]), default="flask", show_default=True,
+        help="How metrics and tags are named: this package's way, or OpenTelemetry's.",
+    ),
+    option("--per-endpoint", is_flag=True, help="Also send a timing named after the endpoint."),
+    option(
+        "--dialect", type=click.Choice(["dogstatsd", "statsd", "graphite", "influx"]), default="dogstatsd",
+        show_default=True, help="How the server reads tags; plain statsd has them in the name.",
+    ),
+    option(
+        "--type", type=click.Choice(["timing", "histogram", "distribution"]),
+        help="The metrics' type. Default: timing, or the scheme's.",
+    ),
+    option("--pack", is_flag=True, help="Several values a line (Datadog Agent 7.25 and later)."),
+    option(
+        "--sample-rate", type=float, default=1.0, show_default=True, metavar="SHARE",
+        help="Send this share of the timings, marked with the rate.",
+    ),
+    option(
+        "--max-series", type=click.IntRange(1), default=10_000, show_default=True, metavar="N",
+        help="Series beyond so many go to one with url_rule:overflow.",
+    ),
+)  # fmt: skip
+
+quiet_option = option("-q", "--quiet", is_flag=True, help="Say nothing on stderr unless something is wrong.")
+
+
+def roles(fields: tuple[str, ...], time_field: str | None, host_header: str | None) -> dict[str, str]:
+    """The variables that the user assigned to roles. Raises OptionError."""
+    given = {}
+    for field in fields:
+        role, equals, name = field.partition("=")
+        if not equals or role not in ROLES or not name:
+            raise OptionError(f"--field {field}: give ROLE=NAME, the role one of {', '.join(ROLES)}")
+        given[role] = name
+    if time_field:
+        given["duration"] = time_field
+    if host_header:
+        given["host"] = host_header
+    return given
+
+
+ROLES = ("request", "method", "target", "path", "status", "duration", "time", "host", "upstream", "cpu")
+
+
+def is_terminal() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,160 @@
+"""What every command does: load the app, open the logs, run over them, and say what became of the lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logstatsd.errors import FormatError, InputError, OptionError
+from logstatsd.options import clean_bytes, is_terminal, roles, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from logstatsd.pipeline import Log, Piece, Run, Settler
+    from logstatsd.routes import Router
+
+WIDE = 240
+"""Columns that a table may take where no terminal limits it."""
+PROGRESS_ABOVE = 64 << 20
+"""Bytes of log from which on a terminal is shown how far a run has come."""
+
+
+def app_is_given(given: dict[str, Any]) -> bool:
+    """Whether the user named an app or a snapshot, in any of the ways there are."""
+    info = click.get_current_context().find_root().obj
+    return bool(given["apps"] or given["routes"] or os.environ.get("FLASK_APP") or hasattr(info, "load_app"))
+
+
+def load_app(given: dict[str, Any]) -> tuple[Router, Settler]:
+    """The Router, and what settles what it leaves undecided: from the snapshot or the app."""
+    from logstatsd.pipeline import Settler  # noqa: PLC0415
+    from logstatsd.routes import Router, read_snapshot  # noqa: PLC0415
+
+    apps = given["apps"]
+    prefix = {name: given[name] for name in ("strip_prefix", "normalised_prefix")}
+    if given["routes"]:
+        if apps:
+            raise OptionError("--app and --routes: give one of them")
+        return Router(read_snapshot(given["routes"]), **prefix), Settler()
+    from logstatsd import apps as loading  # noqa: PLC0415
+
+    info = click.get_current_context().find_root().obj
+    app = loading.from_flask_cli(info) if not apps and hasattr(info, "load_app") else loading.load(apps)
+    return Router(app.snapshot(), **prefix), Settler(None if given["no_converters"] else app)
+
+
+def _open(paths: tuple[str, ...], given: dict[str, Any], router: Router) -> list[Log]:
+    """Find the logs and their formats, and say what a person should know of them."""
+    from logstatsd.pipeline import open_logs  # noqa: PLC0415
+
+    assigned = roles(given["fields"], given["time_field"], given["host_header"])
+    logs = open_logs(paths, log_format=given["log_format"], fields=assigned)
+    for log in logs:
+        if log.detected is None:
+            say(f"{log.source.name}: empty", quiet=given["quiet"])
+        elif log.detected.note:
+            say(f"{log.source.name}: {log.detected.note}", quiet=given["quiet"])
+    found = [log.log_format for log in logs if log.detected]
+    if router.uses_host and any("host" not in log_format.chosen for log_format in found):
+        say(
+            "the app's rules depend on the host, which the log does not have: add $http_host or "
+            "%({host}i)s to its format; until then those rules match nothing"
+        )
+    return logs
+
+
+def open_run(paths: tuple[str, ...], router: Router, given: dict[str, Any], **kwargs: Any) -> Run:
+    """Open the logs for one pass. Raises InputError, FormatError, OptionError."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from logstatsd.pipeline import Run  # noqa: PLC0415
+    from logstatsd.window import window  # noqa: PLC0415
+
+    logs = _open(paths, given, router)
+    zone = next((log.zone for log in logs if log.zone), None)
+    now = datetime.now(zone).astimezone(zone)
+    return Run(logs, router, window=window(given["since"], given["until"], now), jobs=given["jobs"], **kwargs)
+
+
+def tallies(run: Run, settler: Settler, *, quiet: bool) -> Iterator[Piece]:
+    """The run's tallies, decided, with a progress bar where somebody waits in front of a terminal."""
+    total = sum(log.source.total_bytes() or 0 for log in run.logs)
+    with _progress(total if is_terminal() and not quiet else 0) as advance:
+        for piece in run.pieces():
+            settler.settle(piece.batch)
+            advance(sum(log.source.done_bytes() for log in run.logs))
+            yield piece
+
+
+@contextlib.contextmanager
+def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
+    if total_bytes < PROGRESS_ABOVE:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total_bytes)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def account(run: Run, settler: Settler, rejected: Any, samples: list[tuple[str, bytes]], lines: int) -> None:
+    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
+    for log in run.logs:
+        for problem in log.source.problems:
+            say(problem)
+    if rejected.total():
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
+        say(f"{rejected.total():,} of {lines:,} lines rejected: {why}")
+        for reason, line in samples[:3]:
+            say(f"  {reason}: {clean_bytes(line)}")
+    if settler.unproven:
+        rules = ", ".join(f"{rule} ({count:,})" for rule, count in sorted(settler.unproven.items())[:5])
+        asked = "could not be asked" if settler.app else "were not asked, as the app is not loaded"
+        say(f"{sum(settler.unproven.values()):,} requests keep a rule whose converters {asked}: {rules}")
+
+
+def nothing_fits(run: Run, lines: int, parsed: int, outside: int, samples: list[tuple[str, bytes]]) -> None:
+    """Raise FormatError where not one line fitted its format."""
+    if lines and not parsed and not outside:
+        from logstatsd.detect import misfit  # noqa: PLC0415
+
+        log = next(log for log in run.logs if log.detected)
+        raise FormatError(misfit(log.source.name, log.log_format, samples))
+
+
+def show(shown: Any, output: str | None) -> None:
+    """Print text or a rich renderable to stdout or to a file. Raises InputError."""
+    try:
+        with click.open_file(output, "w", encoding="utf-8") if output else contextlib.nullcontext() as file:
+            if isinstance(shown, str):
+                click.echo(shown, file=file)
+                return
+            from rich.console import Console  # noqa: PLC0415
+
+            interactive = file is None and sys.stdout.isatty()
+            Console(file=file, width=None if interactive else WIDE, highlight=False).print(shown)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{output or 'stdout'}: cannot be written: {error.strerror}") from None
+
+
+def advice(run: Run) -> str:
+    """What to add to the server's configuration so that its log has durations."""
+    server = next((log.log_format.server for log in run.logs if log.detected), "nginx")
+    where = {
+        "gunicorn": "add %(D)s (microseconds) to gunicorn's access_log_format",
+        "apache": "add %D (microseconds) to Apache's LogFormat",
+    }
+    return where.get(
+        server,
+        "add $request_time to nginx's log_format, or %(D)s to gunicorn's access_log_format",
+    )
