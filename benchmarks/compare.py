@@ -12,6 +12,7 @@ import installs
 import logs
 import measure
 import ours
+import stages
 import truth
 from peers import PEERS, Peer
 from tables import table
@@ -146,6 +147,8 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="only check our report, of each format, against the truth"
     )
+    parser.add_argument("--profile", action="store_true", help="only say where our time goes, in one process")
+    parser.add_argument("--format", choices=logs.FORMATS, default="nginx", help="of the log to profile")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     cache = options.cache.resolve()
@@ -159,6 +162,10 @@ def main() -> None:
         ]
         print("\n".join(wrong) or "right: counts, errors, sums, percentiles, rejected lines, in every format")
         sys.exit(bool(wrong))
+    if options.profile:
+        spent = stages.profile(logs.ensure(cache, options.lines, options.format), routes)
+        print(table(("stage", "CPU s", "share"), stages.lines(spent), options.markdown))
+        return
     print(f"{measure.machine()}; nginx log of {options.lines:,} lines; medians of {options.runs} runs\n")
     peers = [peer for peer in PEERS if not options.only or peer.name in options.only]
     log = logs.ensure(cache, options.lines)
