@@ -96,10 +96,14 @@ def whole_lines(pieces: Iterable[bytes], size: int) -> Iterator[Lines]:
             held_length += len(piece)
         if piece and (held_length < size or (held_length <= LINE_LIMIT and b"\n" not in piece)):
             continue
-        block = b"".join(held)
-        if end := block.rfind(b"\n") + 1:
-            yield Lines(end, block[:end])
-        rest = block[end:]
+        if b"\n" not in held[-1]:
+            held = [b"".join(held)]
+        end = held[-1].rfind(b"\n") + 1
+        rest = held[-1][end:]
+        if end:
+            held[-1] = held[-1][:end]
+            whole = b"".join(held)
+            yield Lines(len(whole), whole)
         if len(rest) > LINE_LIMIT:
             too_long, rest = len(rest), rest[: LINE_LIMIT + 1]
         held, held_length = [rest], len(rest)

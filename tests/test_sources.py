@@ -8,10 +8,12 @@ import io
 import lzma
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
 import tracemalloc
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logstatsd import sources
-from logstatsd.compressed import PIECE
+from logstatsd.compressed import PIECE, READ_STEP
 from logstatsd.errors import InputError
 from logstatsd.sources import BLOCK, LINE_LIMIT, Chunk, Source, bisect, chunks, find, head
 
@@ -242,8 +244,6 @@ def test_stdin_is_looked_at_and_then_read(kind):
         "import zlib; [s] = find(['-']); h = head(s, 1000); d = b''.join(c.read() for c in chunks(s));"
         "print(s.kind, len(h), len(d), zlib.crc32(d), s.total_bytes())"
     )
-    import zlib
-
     found_kind, head_length, length, checksum, total = in_child(code, data=COMPRESS[kind](LOG))
     assert (found_kind, int(length), int(checksum), total) == (kind, len(LOG), zlib.crc32(LOG), "None")
     assert 900 < int(head_length) <= 1000
@@ -304,16 +304,27 @@ def test_a_cut_file_gives_what_is_left_and_says_so(tmp_path, kind, part):
 
 @pytest.mark.parametrize("kind", COMPRESSED)
 def test_a_corrupt_file_gives_what_is_sound_and_counts_what_is_not(tmp_path, kind):
-    sound, bad = COMPRESS[kind](LOG), bytearray(COMPRESS[kind](LOG))
-    bad[-5] ^= 0xFF  # in the checksum
-    bad[len(bad) // 2 :][:200] = os.urandom(200)
-    bad[len(bad) // 2 : len(bad) // 2 + 200] = bytes(200)
-    source = written(tmp_path, sound + bad)
+    sound = COMPRESS[kind](LOG)
+    middle = len(sound) // 2
+    source = written(tmp_path, sound + sound[:middle] + bytes(200) + sound[middle + 200 :])
     kept = b"".join(chunk.read() for chunk in chunks(source))
     assert kept.startswith(LOG)
-    assert (LOG + LOG).startswith(kept[: len(LOG)])
     assert len(source.problems) == 1
-    assert "compressed bytes are lost" in source.problems[0]
+    assert re.search(
+        r"corrupt \w+ data \(.*\): its last [\d,]+ compressed bytes are lost", source.problems[0]
+    )
+
+
+def test_a_wrong_checksum_costs_one_step_of_reading(tmp_path):
+    data = bytearray(gzip.compress(LOG))
+    data[-8] ^= 1
+    source = written(tmp_path, data)
+    kept = b"".join(chunk.read() for chunk in chunks(source))
+    assert LOG.startswith(kept)
+    [problem] = source.problems
+    lost = int(re.search(r"last ([\d,]+) compressed", problem)[1].replace(",", ""))
+    assert 0 < lost <= READ_STEP
+    assert len(kept) / len(LOG) == pytest.approx(1 - lost / len(data), abs=0.05)
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)
