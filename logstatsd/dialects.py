@@ -79,15 +79,11 @@ FORMATS = {"ms": format_ms, "s": format_s}
 """A scheme's unit to the writer of its durations."""
 
 
-def check(dialect: str, wire_type: str, unit: str, *, pack: bool, timestamps: bool) -> None:
-    """Raise OptionError where a dialect's servers would misread what is asked for, rather than send it."""
+def check(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
+    """Raise OptionError where a dialect's servers would misread what is asked for."""
     known = DIALECTS[dialect]
     if pack and not known.extended:
         raise OptionError(f"--pack: {dialect} servers do not read packed values; leave it out")
-    if timestamps and not known.extended:
-        raise OptionError(f"--backfill: {dialect} has no timestamps; use --dialect dogstatsd")
-    if timestamps:
-        return
     if wire_type not in known.types:
         raise OptionError(f"--type {wire_type}: {dialect} servers know only {', '.join(known.types)}")
     if wire_type == "timing" and unit != "ms":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -13,7 +14,7 @@ from logstatsd import dialects
 from logstatsd.errors import OptionError, UndeliveredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logstatsd.dialects import Halves
     from logstatsd.naming import Metric, Naming
@@ -41,6 +42,8 @@ class Totals(NamedTuple):
     """Values that went to the overflow metric, since `max_series` were in use."""
     oldest_s: float | None
     """Unix seconds of the oldest request whose values were sent."""
+    historical: int = 0
+    """Points with a time more than an hour old."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.due:,} values delivered"]
@@ -90,7 +93,66 @@ class Packer:
         self._send(payload, values)
 
 
-class Replay:
+class Sending:
+    """What every way of replaying shares: full payloads to a sink, and the count of what became of them."""
+
+    def __init__(self, naming: Naming, sink: Sink, *, pack: bool, max_series: int) -> None:
+        self._sink = sink
+        self._packer = Packer(sink.send, sink.payload_bytes, pack=pack)
+        self._known = Known(naming, max_series)
+        self._due = 0
+        self._untimed = 0
+        self._historical = 0
+        self._oldest_s: float | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Send a batch's values, but for what does not fill a payload yet. Raises UndeliveredError."""
+        raise NotImplementedError
+
+    def flush(self) -> bool:
+        """Return once the fate of all that was sent is known: True where that is all that was added.
+
+        Then a checkpoint may move. Raises UndeliveredError.
+        """
+        with self._counting():
+            self._packer.flush()
+            self._sink.flush()
+        return True
+
+    def finish(self) -> Totals:
+        """Send whatever was held back, flush, and return the totals. Raises UndeliveredError."""
+        self.flush()
+        return self.totals()
+
+    def totals(self) -> Totals:
+        """What was sent so far, and what became of it; whatever is not known to have left is dropped."""
+        sent, unconfirmed = self._sink.sent, self._sink.unconfirmed
+        return Totals(
+            due=self._due,
+            sent=sent,
+            dropped=self._due - sent - unconfirmed,
+            unconfirmed=unconfirmed,
+            untimed=self._untimed,
+            series=len(self._known),
+            folded=self._known.folded,
+            oldest_s=self._oldest_s,
+            historical=self._historical,
+        )
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Add the numbers to an error that stops the delivery."""
+        try:
+            yield
+        except UndeliveredError as error:
+            raise UndeliveredError(f"{error}: {self.totals()}") from None
+
+    def _note_oldest(self, at_s: float | None) -> None:
+        if at_s is not None:
+            self._oldest_s = at_s if self._oldest_s is None else min(self._oldest_s, at_s)
+
+
+class Replay(Sending):
     """Send the timings of Batches as metrics.
 
     `wire_type` is timing, histogram or distribution; None for the scheme's own. With `sample_rate`, that
@@ -115,74 +177,46 @@ class Replay:
     ) -> None:
         if not 0 < sample_rate <= 1:
             raise OptionError(f"--sample-rate {sample_rate:g}: it is above 0 and at most 1")
+        if speed is not None and not speed > 0:
+            raise OptionError(f"--speed {speed:g}: it is above 0; 1 is the log's own pace")
         wire_type = wire_type or naming.wire_type
-        dialects.check(dialect, wire_type, naming.unit, pack=pack, timestamps=False)
-        encode, letters = dialects.DIALECTS[dialect].encode, dialects.WIRE_TYPES[wire_type]
-        self._sink = sink
+        dialects.check(dialect, wire_type, naming.unit, pack=pack)
+        super().__init__(naming, sink, pack=pack, max_series=max_series)
+        self._encode = dialects.DIALECTS[dialect].encode
+        self._letters = dialects.WIRE_TYPES[wire_type]
         self._sample_rate = sample_rate
         self._chance = chance
         self._clock = LogClock(speed) if speed else None
-        self._packer = Packer(sink.send, sink.payload_bytes, pack=pack)
         self._written = _Memo(dialects.FORMATS[naming.unit])
-        constant = sink.constant_tags
-
-        def halves(metric: Metric) -> Halves:
-            return encode(metric._replace(tags=metric.tags + constant), letters, sample_rate, None)
-
-        self._known = _Known(naming, halves, max_series)
-        self._due = 0
-        self._untimed = 0
-        self._oldest_s: float | None = None
+        self._encoded: dict[Metric, Halves] = {}
 
     def add(self, batch: Batch) -> None:
-        """Send a batch's values, but for what does not fill a payload yet. Raises UndeliveredError."""
-        work = [*self._encoded(batch.timings, cpu=False), *self._encoded(batch.cpu, cpu=True)]
-        due = sum(len(values) for _, _, values in work)
-        self._due += due
-        if due and batch.first_s is not None:
-            self._oldest_s = min(batch.first_s, self._oldest_s or batch.first_s)
-        try:
-            self._send(work)
-        except UndeliveredError as error:
-            raise UndeliveredError(f"{error}: {self.totals()}") from None
+        work = [*self._work(batch.timings, cpu=False), *self._work(batch.cpu, cpu=True)]
+        if work:
+            self._due += sum(len(item.values) for item in work)
+            self._note_oldest(batch.first_s)
+        with self._counting():
+            if self._clock is None:
+                self._put(work)
+            else:
+                self._put_in_time(work, self._clock)
 
-    def flush(self) -> None:
-        """Return once the fate of all that was added is known; a checkpoint may move then.
-
-        Raises UndeliveredError.
-        """
-        try:
-            self._packer.flush()
-            self._sink.flush()
-        except UndeliveredError as error:
-            raise UndeliveredError(f"{error}: {self.totals()}") from None
-
-    def totals(self) -> Totals:
-        """What was sent so far, and what became of it; whatever is not known to have left is lost."""
-        sent, unconfirmed = self._sink.sent, self._sink.unconfirmed
-        return Totals(
-            due=self._due,
-            sent=sent,
-            dropped=self._due - sent - unconfirmed,
-            unconfirmed=unconfirmed,
-            untimed=self._untimed,
-            series=len(self._known),
-            folded=self._known.folded,
-            oldest_s=self._oldest_s,
-        )
-
-    # --- encoding ---------------------------------------------------------------------------------------
-
-    def _encoded(self, tallies: Mapping[Series, Mapping[Any, int]], *, cpu: bool) -> Iterator[_Work]:
+    def _work(self, tallies: Mapping[Series, Mapping[Any, int]], *, cpu: bool) -> Iterator[_Work]:
         """Each metric of each series, with its values as they are written."""
         for series, durations in tallies.items():
             if not cpu:
                 self._untimed += durations.get(None, 0)
-            values = self._values(durations)
-            if not values:
-                continue
-            for halves in self._known.halves(series, len(values), cpu=cpu):
-                yield _Work(series.at_s or 0, halves, values)
+            if values := self._values(durations):
+                for metric in self._known.metrics(series, len(values), cpu=cpu):
+                    yield _Work(series.at_s or 0, self._halves(metric), values)
+
+    def _halves(self, metric: Metric) -> Halves:
+        halves = self._encoded.get(metric)
+        if halves is None:
+            tagged = metric._replace(tags=metric.tags + self._sink.constant_tags)
+            halves = self._encode(tagged, self._letters, self._sample_rate, None)
+            self._encoded[metric] = halves
+        return halves
 
     def _values(self, durations: Mapping[Any, int]) -> list[bytes]:
         """Each duration as text, as often as it occurs and sampling leaves it."""
@@ -197,15 +231,16 @@ class Replay:
             return values
         return [text for text in values if self._chance() < self._sample_rate]
 
-    def _send(self, work: list[_Work]) -> None:
-        if self._clock is None:
-            for _, halves, values in work:
-                self._packer.put(halves, values)
-            return
-        for at_s, second in groupby(sorted(work, key=attrgetter("at_s")), attrgetter("at_s")):
-            self._clock.wait_until(at_s)
-            for _, halves, values in second:
-                self._packer.put(halves, values)
+    def _put(self, work: Iterable[_Work]) -> None:
+        for item in work:
+            self._packer.put(item.halves, item.values)
+
+    def _put_in_time(self, work: list[_Work], clock: LogClock) -> None:
+        """Send each second of the log when its time has come."""
+        at_s = attrgetter("at_s")
+        for second, items in groupby(sorted(work, key=at_s), at_s):
+            clock.wait_until(second)
+            self._put(items)
             self._packer.flush()
 
 
@@ -215,23 +250,21 @@ class _Work(NamedTuple):
     values: list[bytes]
 
 
-class _Known:
-    """The metrics in use, encoded once each; beyond `max_series`, the one that says `overflow`."""
+class Known:
+    """The metrics in use, named once for each label; beyond `max_series`, the one that says `overflow`."""
 
-    def __init__(self, naming: Naming, encode: Callable[[Metric], Halves], max_series: int) -> None:
+    def __init__(self, naming: Naming, max_series: int) -> None:
         self._naming = naming
-        self._encode = encode
         self._max_series = max_series
-        self._labels: dict[tuple[Route, str, int, bool], list[Halves]] = {}
+        self._labels: dict[tuple[Route, str, int, bool], tuple[Metric, ...]] = {}
         self._metrics: set[Metric] = set()
-        self._overflow = {cpu: [encode(naming.overflow(cpu))] for cpu in (False, True)}
         self.folded = 0
 
     def __len__(self) -> int:
         return len(self._metrics) + (self.folded > 0)
 
-    def halves(self, series: Series, values: int, *, cpu: bool) -> list[Halves]:
-        """What stands around the values of each of a series' metrics."""
+    def metrics(self, series: Series, values: int, *, cpu: bool) -> tuple[Metric, ...]:
+        """The metrics that so many values of a series go to."""
         label = (series.route, series.method, series.status, cpu)
         known = self._labels.get(label)
         if known is not None:
@@ -239,10 +272,10 @@ class _Known:
         metrics = self._naming.metrics(series.route, series.method, series.status, cpu)
         if len(self._metrics.union(metrics)) > self._max_series:
             self.folded += values
-            return self._overflow[cpu]
+            return (self._naming.overflow(cpu),)
         self._metrics.update(metrics)
-        self._labels[label] = [self._encode(metric) for metric in metrics]
-        return self._labels[label]
+        self._labels[label] = metrics
+        return metrics
 
 
 class _Memo(dict[int, bytes]):

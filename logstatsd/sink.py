@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import deque
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from logstatsd import transports
 from logstatsd.errors import UndeliveredError, UnreachableError
@@ -65,6 +65,12 @@ class Sink:
     def close(self) -> None:
         """Let go of the connection."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class FileSink(Sink):
     """Write payloads, which end in a newline, to a binary file."""
@@ -116,14 +122,18 @@ class SocketSink(Sink):
 
     def send(self, payload: bytes, values: int) -> None:
         waiting = [Sent(payload, values)]
+        give_up_s = None
         try:
             while waiting:
-                self._pace(len(waiting[0].payload))
-                bounced = self._try(waiting[0])
-                if bounced is None:
-                    waiting.pop(0)
+                try:
+                    self._pace(len(waiting[0].payload))
+                    self._transport.send(waiting[0].payload)
+                except OSError as error:
+                    give_up_s = give_up_s or time.monotonic() + self._timeout_s
+                    self._recover(error, waiting, give_up_s)
                 else:
-                    waiting[:0] = bounced
+                    self._in_flight.append(waiting[0])
+                    self._in_flight_bytes += len(waiting.pop(0).payload)
         except UndeliveredError:
             self.dropped += sum(item.values for item in waiting)
             raise
@@ -145,25 +155,20 @@ class SocketSink(Sink):
 
     # --- one payload ------------------------------------------------------------------------------------
 
-    def _try(self, item: Sent) -> list[Sent] | None:
-        """None when `item` is on its way; else the payloads to send first, now that the server is back."""
-        try:
-            self._transport.send(item.payload)
-        except BlockingIOError:
-            raise self._stalled() from None
-        except OSError as error:
-            if error.errno == errno.EMSGSIZE:
-                self.dropped += item.values
-                return None
-            bounced = self._abandon(error)
-            self._wait_for_server()
-            return bounced
-        self._in_flight.append(item)
-        self._in_flight_bytes += len(item.payload)
-        return None
+    def _recover(self, error: OSError, waiting: list[Sent], give_up_s: float) -> None:
+        """After a failed send: connect again, and put what came back before what still waits."""
+        if isinstance(error, transports.CutOffError):
+            self.unconfirmed += waiting.pop(0).values
+        if error.errno == errno.EAGAIN:
+            raise self._stalled()
+        if error.errno == errno.EMSGSIZE:
+            self.dropped += waiting.pop(0).values
+            return
+        waiting[:0] = self._abandon(error)
+        self._wait_for_server(give_up_s)
 
     def _pace(self, size: int) -> None:
-        """Wait until the server can take another payload of this size."""
+        """Wait until the server can take another payload of this size. Raises OSError where it is gone."""
         if self._rate:
             now = time.monotonic()
             self._next_send_s = max(self._next_send_s, now - _BURST_S) + 1 / self._rate
@@ -174,14 +179,7 @@ class SocketSink(Sink):
             return
         progress = _Progress(self._timeout_s)
         while True:
-            try:
-                backlog = self._look()
-            except OSError as error:
-                bounced = self._abandon(error)
-                self._wait_for_server()
-                for item in bounced:
-                    self._try(item)
-                return
+            backlog = self._look()
             if not self._paced or backlog <= self._queue_bytes:
                 return
             if not progress.made(backlog):
@@ -251,23 +249,20 @@ class SocketSink(Sink):
             self._rate = REMOTE_RATE
         self._queue_bytes, self._look_bytes = QUEUE_BYTES, LOOK_BYTES
 
-    def _wait_for_server(self) -> None:
-        """Connect again, with longer and longer pauses, until `timeout_s` have passed."""
+    def _wait_for_server(self, give_up_s: float) -> None:
+        """Connect again, with longer and longer pauses, until the clock is at `give_up_s`."""
         self._transport.close()
-        deadline = time.monotonic() + self._timeout_s
         pause_s, longest_s = _BACKOFF_S
         while True:
+            time.sleep(pause_s)
             try:
                 return self._connect()
             except OSError as error:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    why = os.strerror(error.errno) if error.errno else str(error)
+                if time.monotonic() + pause_s > give_up_s:
                     raise UndeliveredError(
                         f"the StatsD server at {self.name} went away and was not back within"
-                        f" {self._timeout_s:g} s ({why})"
+                        f" {self._timeout_s:g} s ({error.strerror or error})"
                     ) from None
-            time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 2, longest_s)
 
     def _stalled(self) -> UndeliveredError:

@@ -37,6 +37,10 @@ class Queue(NamedTuple):
     """Changes when another process takes the receiver's place."""
 
 
+class CutOffError(OSError):
+    """A connection failed within a payload, of which the server may have read whole lines already."""
+
+
 class Transport:
     """A connected socket. Every method raises OSError where the server is not, or no longer, there."""
 
@@ -45,8 +49,6 @@ class Transport:
     """Whether what left here without an error has reached the server's host."""
     bounces = False
     """Whether a refused send means that exactly the payload before it came back."""
-    resumes = True
-    """Whether a payload that was cut off by an error can be sent again without being counted twice."""
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self._sock = sock
@@ -69,6 +71,8 @@ class Transport:
 
     def error(self) -> int:
         """The error number that an earlier send came back with, 0 for none; reading it clears it."""
+        if self._sock.fileno() < 0:
+            return errno.EBADF
         return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
@@ -106,7 +110,7 @@ class Udp(Transport):
             return None
         rows = [row for table in self._tables for row in self._rows(table)]
         if not rows:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "the receiver's socket is gone")
+            raise ConnectionResetError(errno.ECONNRESET, "the receiver's socket is gone")
         return Queue(
             sum(int(row[2], 16) for row in rows),
             sum(int(row[4]) for row in rows),
@@ -153,11 +157,6 @@ class _Stream(Transport):
                 raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
         return super().queue()
 
-    def _send_all(self, payload: bytes) -> None:
-        view = memoryview(payload)
-        while view:
-            view = view[self._sock.send(view) :]
-
 
 class UnixStream(_Stream):
     """A stream in which each payload follows its length: 32 bits, little-endian.
@@ -166,14 +165,12 @@ class UnixStream(_Stream):
     """
 
     def send(self, payload: bytes) -> None:
-        self._send_all(struct.pack("<I", len(payload)) + payload)
+        # Of a frame that is cut off, a server reads nothing.
+        self._sock.sendall(struct.pack("<I", len(payload)) + payload)
 
 
 class Tcp(_Stream):
     """Lines of plain text over TCP."""
-
-    # The lines before the cut may have been read already.
-    resumes = False
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         super().__init__(sock, timeout_s)
@@ -181,7 +178,14 @@ class Tcp(_Stream):
         self._local = _LINUX and _is_local(sock)
 
     def send(self, payload: bytes) -> None:
-        self._send_all(payload)
+        view = memoryview(payload)
+        while view:
+            try:
+                view = view[self._sock.send(view) :]
+            except OSError as error:
+                if len(view) == len(payload):
+                    raise
+                raise CutOffError(error.errno, error.strerror) from None
 
     def queue(self) -> Queue | None:
         queue = super().queue()
