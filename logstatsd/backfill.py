@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from logstatsd import dialects
 from logstatsd.naming import safe_name
 from logstatsd.replay import MAX_SERIES, Sending, Totals
+from logstatsd.summary import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ _BUCKETS_A_DAY = 86_400 // BUCKET_S
 
 QUANTILES = {".p50": 0.50, ".p95": 0.95, ".p99": 0.99, ".max": 1.0}
 POINTS = 1 + len(QUANTILES)
+"""Points of a metric for each ten seconds: the count, and the gauges above."""
 
 
 class Backfill(Sending):
@@ -50,7 +52,7 @@ class Backfill(Sending):
         self._write = dialects.FORMATS[naming.unit]
         self._now = now
         self._newest_s = 0
-        self._open: dict[int, dict[Metric, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+        self._open: dict[int, dict[Metric, Distribution]] = defaultdict(lambda: defaultdict(Distribution))
         # By day: how many points each ten seconds have, in a byte.
         self._parts_sent: dict[int, bytearray] = defaultdict(lambda: bytearray(_BUCKETS_A_DAY))
 
@@ -69,15 +71,15 @@ class Backfill(Sending):
 
     def _gather(self, tallies: Mapping[Series, Mapping[Any, int]], *, cpu: bool) -> None:
         for series, durations in tallies.items():
-            timed = Counter({us: count for us, count in durations.items() if us is not None})
-            if series.at_s is None or not timed:
-                self._untimed += 0 if cpu else sum(durations.values())
+            requests = sum(durations.values())
+            untimed = requests if series.at_s is None else durations.get(None, 0)
+            self._untimed += 0 if cpu else untimed
+            if series.at_s is None or untimed == requests:
                 continue
-            self._untimed += 0 if cpu else durations.get(None, 0)
             start_s = series.at_s // BUCKET_S * BUCKET_S
             self._newest_s = max(self._newest_s, start_s)
-            for metric in self._known.metrics(series, timed.total(), cpu=cpu):
-                self._open[start_s][metric].update(timed)
+            for metric in self._known.metrics(series, requests - untimed, cpu=cpu):
+                self._open[start_s][metric].add(durations)
 
     def _send_before(self, end_s: int) -> None:
         """Send the points of all buckets that start before `end_s`."""
@@ -88,7 +90,7 @@ class Backfill(Sending):
             for start_s, bucket in buckets:
                 self._send_bucket(start_s, bucket)
 
-    def _send_bucket(self, start_s: int, bucket: Mapping[Metric, Counter[int]]) -> None:
+    def _send_bucket(self, start_s: int, bucket: Mapping[Metric, Distribution]) -> None:
         day, number = divmod(start_s // BUCKET_S, _BUCKETS_A_DAY)
         part = self._parts_sent[day][number]
         if part >= BUCKET_S:
@@ -97,28 +99,18 @@ class Backfill(Sending):
         self._note_oldest(start_s)
         if self._now() - start_s > HISTORY_S:
             self._historical += POINTS * len(bucket)
-        for metric, durations in bucket.items():
-            for halves, value in self._points(metric, durations, start_s + part):
+        for metric, distribution in bucket.items():
+            for halves, value in self._points(metric, distribution, start_s + part):
                 self._packer.put(halves, [value])
 
-    def _points(self, metric: Metric, durations: Counter[int], at_s: int) -> Iterator[tuple[Halves, bytes]]:
+    def _points(self, metric: Metric, wall: Distribution, at_s: int) -> Iterator[tuple[Halves, bytes]]:
         tags = metric.tags + self._sink.constant_tags
         named = metric._replace(name=safe_name(metric.name, ".count"), tags=tags)
-        yield dialects.dogstatsd(named, "c", timestamp=at_s), str(durations.total()).encode()
-        ranked = sorted(durations.items())
-        for suffix, share in QUANTILES.items():
+        yield dialects.dogstatsd(named, "c", timestamp=at_s), str(wall.count).encode()
+        for suffix, value_us in zip(QUANTILES, wall.quantiles([*QUANTILES.values()]), strict=True):
+            assert value_us is not None, "a distribution is made for a duration"
             named = metric._replace(name=safe_name(metric.name, suffix), tags=tags)
-            yield dialects.dogstatsd(named, "g", timestamp=at_s), self._write(nearest_rank(ranked, share))
-
-
-def nearest_rank(ranked: list[tuple[int, int]], share: float) -> int:
-    """The least value that at least `share` of all are not above, of sorted (value, count) pairs."""
-    left = share * sum(count for _, count in ranked)
-    for value, count in ranked:
-        left -= count
-        if left <= 0:
-            return value
-    return ranked[-1][0]
+            yield dialects.dogstatsd(named, "g", timestamp=at_s), self._write(value_us)
 
 
 def history_note(totals: Totals) -> str | None:

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from logstatsd.routes import Route
-
-
-class Series(NamedTuple):
-    route: Route
-    method: str
-    status: int
-    at_s: int | None = None
-
-
-@dataclass
-class Batch:
-    timings: dict[Series, dict[int | None, int]]
-    cpu: dict[Series, dict[int, int]] = field(default_factory=dict)
-    first_s: float | None = None
-
+from logstatsd.scan import Batch, Series
 
 USERS = Route("/users/<int:id>", "users.get", "matched")
 
@@ -34,7 +18,7 @@ def series(route: Route = USERS, method: str = "GET", status: int = 200, at_s: i
 
 def batch(*durations_us: int | None, **label: object) -> Batch:
     """One series' durations."""
-    return Batch({series(**label): dict(Counter(durations_us))}, first_s=label.get("at_s"))
+    return Batch(timings={series(**label): dict(Counter(durations_us))}, first_s=label.get("at_s"))
 
 
 def busy_batch(values: int, seed: int = 1, routes: int = 60) -> Batch:
@@ -47,4 +31,4 @@ def busy_batch(values: int, seed: int = 1, routes: int = 60) -> Batch:
     made: dict[Series, Counter[int | None]] = {label: Counter() for label in labels}
     for _ in range(values):
         made[chance.choice(labels)][1000 * int(chance.expovariate(1 / 40))] += 1
-    return Batch({label: dict(durations) for label, durations in made.items() if durations})
+    return Batch(timings={label: dict(durations) for label, durations in made.items() if durations})
