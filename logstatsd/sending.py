@@ -101,7 +101,7 @@ def open_destination(given: dict[str, Any]) -> Sink:
     from logstatsd.sink import open_file_sink, open_sink  # noqa: PLC0415
 
     if given["dry_run"]:
-        return open_file_sink(click.get_binary_stream("stdout"))
+        return open_file_sink(sys.stdout.buffer)
     if given["tcp"] and given["socket"]:
         raise OptionError("--tcp and --socket: give one of them")
     return open_sink(
