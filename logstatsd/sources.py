@@ -30,6 +30,8 @@ from logstatsd.logfiles import STDIN, expand, unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+__all__ = ["BLOCK", "LINE_LIMIT", "Chunk", "Source", "bisect", "chunks", "find", "head"]
+
 BLOCK = 8 << 20
 
 # Decoded chunks that wait for their turn: what bounds the memory of reading ahead.
