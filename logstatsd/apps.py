@@ -194,7 +194,7 @@ def _understood() -> Iterator[None]:
     except AttributeError as error:
         raise AppError(
             f"werkzeug {version('werkzeug')} keeps its rules in a way that is not understood ({error});"
-            " a newer logstatsd may, or use an older werkzeug"
+            " use werkzeug 2.2.3 to 3.1, or a newer logstatsd"
         ) from error
 
 

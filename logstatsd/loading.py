@@ -205,7 +205,15 @@ def _is_apps(filename: str) -> bool:
 
 
 def has_url_map(candidate: object) -> bool:
-    return isinstance(getattr(candidate, "url_map", None), Map)
+    return isinstance(_attribute(candidate, "url_map"), Map)
+
+
+def _attribute(candidate: Any, name: str) -> Any:
+    """An attribute or None, of objects that may be anything: flask.request fails outside of a request."""
+    try:
+        return getattr(candidate, name, None)
+    except Exception:
+        return None
 
 
 def mounted_apps(candidate: Any, prefix: str = "") -> list[Mounted]:
@@ -224,20 +232,20 @@ def _collect(candidate: Any, prefix: str, found: dict[str, Mounted], seen: list[
     if candidate is None or len(seen) > DEEPEST or any(candidate is each for each in seen):
         return False
     seen = [*seen, candidate]
-    owner = getattr(candidate, "__self__", None)
+    owner = _attribute(candidate, "__self__")
     if owner is not None and has_url_map(owner):  # app.wsgi_app, unwrapped
         found.setdefault(prefix, Mounted(prefix, owner))
         return True
-    mounts = getattr(candidate, "mounts", None)
-    if isinstance(mounts, Mapping) and hasattr(candidate, "app"):
+    mounts = _attribute(candidate, "mounts")
+    if isinstance(mounts, Mapping):
         for at, app in mounts.items():
             below = prefix + str(at).encode("latin-1", "replace").decode("utf-8", "replace").rstrip("/")
             if not _collect(app, below, found, seen):
                 found.setdefault(below, Mounted(below, None))
-        return _collect(candidate.app, prefix, found, seen)
+        return _collect(_attribute(candidate, "app"), prefix, found, seen)
     if has_url_map(candidate):
-        if "wsgi_app" in getattr(candidate, "__dict__", ()):
+        if "wsgi_app" in (_attribute(candidate, "__dict__") or ()):
             _collect(candidate.wsgi_app, prefix, found, seen)
         found.setdefault(prefix, Mounted(prefix, candidate))
         return True
-    return any(_collect(getattr(candidate, name, None), prefix, found, seen) for name in WRAPPERS)
+    return any(_collect(_attribute(candidate, name), prefix, found, seen) for name in WRAPPERS)

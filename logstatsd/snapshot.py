@@ -1,4 +1,23 @@
-"""The file that stands in for an app: its routes as plain, versioned data that is stable to diff."""
+"""The file that stands in for an app: its routes as plain, versioned data that is stable to diff.
+
+Top level: `logstatsd_routes` (the version), `app_name`, `werkzeug` (its version) and `mounts`, each with
+
+- `prefix`, "" for an app that is not mounted, and `binding`: what of a request's Host its map looks at
+  (`to` is "fixed", "host", or "subdomain" of `name`);
+- `merge_slashes` of the map, and in `werkzeug` how the installed release does what others do differently;
+- `rules`, in the order in which Werkzeug's tree of them is walked, or null where something else answers.
+
+A rule has its `rule`, `endpoint`, `methods` (null for any), `domain` (its host or subdomain), the flags that
+are not Flask's defaults, `redirects` (an alias, or redirect_to), and
+
+- `parts`: the host, then what is between slashes; text, or a `pattern` with the `groups` of its variables
+  ([1] if not given), `final` if it takes all that follows, `suffixed` if a last slash is apart, and the
+  `weight` by which Werkzeug sorts parts and tells them from each other;
+- `converters`, in order: `name` of the variable, name of the `converter`, and its `value`: "text", "uuid",
+  "int" or "float" with bounds, or "custom" with the `class` whose to_python only the app can run;
+- `default_redirects`: the `methods` and, in `when`, the values for which Werkzeug redirects to another rule
+  of the endpoint that has them as defaults.
+"""
 
 from __future__ import annotations
 

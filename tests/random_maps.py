@@ -167,6 +167,8 @@ ASKED_SITES = [
     f"x{SITE}",
 ]
 
+ASKED = {"host": ASKED_HOSTS, "subdomain": ASKED_SITES, "served": ASKED_SITES}
+
 Variables = dict[str, str]
 
 
@@ -176,7 +178,7 @@ class RandomApp:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         chance = self.random.random
-        self.kind = self.random.choice(5 * ["plain"] + ["host", "subdomain", "ignored", "www"])
+        self.kind = self.random.choice(5 * ["plain"] + ["host", "subdomain", "served", "ignored", "www"])
         self.app = Flask(f"app{seed}", static_folder=None)
         self.app.url_map = Map(
             host_matching=self.kind == "host",
@@ -187,7 +189,7 @@ class RandomApp:
             converters=CONVERTERS,
         )
         self.app.subdomain_matching = self.kind == "subdomain"
-        if self.kind == "subdomain":
+        if self.kind in {"subdomain", "served"}:
             self.app.config["SERVER_NAME"] = SITE
         self.shapes: list[tuple[str, Variables]] = []
         for number in range(self.random.choice([1, 3, 8, 20, 40])):
@@ -262,7 +264,7 @@ class RandomApp:
         method = self.random.choice(
             ["GET", "GET", "GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT", "MAGIC", "DELETE"]
         )
-        hosts = {"host": ASKED_HOSTS, "subdomain": ASKED_SITES}.get(self.kind, ["", "any.test", f"a.{SITE}"])
+        hosts = ASKED.get(self.kind, ["", "any.test", f"a.{SITE}"])
         return method, self._target(), self.random.choice(hosts), self.random.random() < 0.05
 
     def _target(self) -> bytes:

@@ -125,6 +125,7 @@ def test_several_apps_have_each_its_prefix(write: Write) -> None:
         ("bad:app", "raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
         ("bad:app", "app = 7", "not a Flask app but 'int'"),
         ("bad:nope", SHOP, "bad has no 'nope'; did you mean app?"),
+        ("bad:nope", "from flask import current_app, request\nx = 1", "bad has no 'nope'"),
         ("bad:app.nope", SHOP, "bad has no 'nope'"),
         ("bad:1 +", SHOP, "neither a name nor a call"),
         ("bad:make(app)", SHOP, "neither a name nor a call"),
