@@ -1,0 +1,71 @@
+"""Flask apps that anybody can install: the router's labels are the ones that Flask matches.
+
+`pip install httpbin 'moto[server]'`: moto has a converter of its own, which takes slashes in some rules.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from flask_referee import adapter_for, what_flask_matched
+
+from logstatsd import apps
+from logstatsd.routes import Router, Undecided, dump_snapshot
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+PUBLIC = {
+    "httpbin": "httpbin:app",
+    "moto_s3": "moto.moto_server.werkzeug_app:create_backend_app('s3')",
+    "moto_apigateway": "moto.moto_server.werkzeug_app:create_backend_app('apigateway')",
+}
+VALUES = ["a", "7", "1.5", "a/b", "//", "é", "", "200", "x y", "a b/", "user/passwd", "%", "\ufffd"]
+METHODS = ["GET", "GET", "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"]
+
+
+def paths_of(app: Flask, chance: random.Random, count: int) -> list[str]:
+    """Paths that fit the app's rules, or nearly."""
+    shapes = [rule._trace for rule in app.url_map.iter_rules()]
+    paths = []
+    for _ in range(count):
+        filled = [chance.choice(VALUES) if varies else text for varies, text in chance.choice(shapes)]
+        path = "".join(filled).partition("|")[2]
+        change = chance.random()
+        if change < 0.1:
+            path = path.removesuffix("/") if path.endswith("/") else path + "/"
+        elif change < 0.2:
+            at = chance.randrange(len(path) + 1)
+            path = path[:at] + chance.choice(["/", "//", "x", "%2F"]) + path[at:]
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_app_is_labelled_as_flask_matches_it(name: str) -> None:
+    package = name.partition("_")[0]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    loaded = apps.load([PUBLIC[name]])
+    app = loaded.app
+    router = Router(json.loads(dump_snapshot(loaded.snapshot())))
+    adapter = adapter_for(app, "public.test")
+    chance = random.Random(7)
+    seen: Counter[str] = Counter()
+    for path in paths_of(app, chance, 5000):
+        target = quote(path, safe=chance.choice(["/", "/ é", ""])).encode()
+        method = chance.choice(METHODS)
+        expected = what_flask_matched(app, router, adapter, method, target, False)
+        answer = router.match(method, target)
+        if isinstance(answer, Undecided):
+            answer, _ = loaded.resolve(answer)
+        assert answer == expected, f"{method} {target!r}"
+        seen[answer.outcome] += 1
+    assert seen["matched"] > 1000
