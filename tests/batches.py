@@ -21,7 +21,7 @@ def batch(*durations_us: int | None, **label: object) -> Batch:
     return Batch(timings={series(**label): dict(Counter(durations_us))}, first_s=label.get("at_s"))
 
 
-def busy_batch(values: int, seed: int = 1, routes: int = 60) -> Batch:
+def busy_batch(values: int, seed: int = 1, routes: int = 60, least_ms: int = 0) -> Batch:
     """Many values over many routes, as a busy log has them: milliseconds, most of them short."""
     chance = random.Random(seed)
     labels = [
@@ -30,5 +30,5 @@ def busy_batch(values: int, seed: int = 1, routes: int = 60) -> Batch:
     ]
     made: dict[Series, Counter[int | None]] = {label: Counter() for label in labels}
     for _ in range(values):
-        made[chance.choice(labels)][1000 * int(chance.expovariate(1 / 40))] += 1
+        made[chance.choice(labels)][1000 * (least_ms + int(chance.expovariate(1 / 40)))] += 1
     return Batch(timings={label: dict(durations) for label, durations in made.items() if durations})
