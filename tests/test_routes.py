@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
+from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from logstatsd import apps, routes
@@ -191,6 +194,26 @@ def test_a_flood_of_targets_neither_grows_memory_nor_forgets_what_is_right() -> 
     router.match("GET", b"/users/" + b"0" * 5000)
     assert len(router._memory) == before
     assert router.match("GET", b"/users/1") == matched("/users/<int:id>")
+
+
+def test_many_siblings_are_told_apart_as_werkzeug_does() -> None:
+    """Where a part has many patterns, only those with its literal text are tried, in the same order."""
+    shapes = ("<int:a>-x{}", "x{}-<int:a>", "<a>.{}", "x<a>{}", "({}<path:a>", "<a>({}", "{0}<int:a>-<b>{0}")
+    app = app_of(*(f"/{shape.format(n)}" for n in range(12) for shape in shapes))
+    adapter = app.url_map.bind("localhost")
+    router = Router(apps.from_object(app).snapshot())
+    chance = random.Random(3)
+    for _ in range(3000):
+        number = chance.randrange(14)
+        path = "/" + chance.choice(shapes).format(number).replace("<int:a>", chance.choice("7a"))
+        path = re.sub("<.*?>", lambda _: chance.choice(["7", "a", "a/b", "x1", ".2", "-x3"]), path)
+        try:
+            expected = str(adapter.match(path, return_rule=True)[0].rule)
+        except NotFound:
+            expected = UNMATCHED.rule
+        answer = router.match("GET", path.encode())
+        assert isinstance(answer, Route)
+        assert answer.rule == expected, path
 
 
 def test_deep_and_long_paths_are_no_trouble() -> None:
