@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import compress
+from operator import add, not_
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from logstatsd.clocks import duration_us, moment_s
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 65_536
 """A longer line, in bytes, is rejected."""
-SLICE = 1 << 20
+SLICE = 1 << 18
 """How much is matched at once, in bytes: what fits the processor's cache is matched faster."""
 REMEMBERED = 65_536
 LONGEST_REMEMBERED = 512
@@ -139,42 +140,46 @@ class Scanner:
     def _count(self, block: bytes, batch: Batch, counted: dict[str, Counter[bytes]]) -> None:
         rows = self._reader.rows(block)
         batch.lines += len(rows)
-        status = self._column["status"]
-        fitting = [row for row in rows if row[status]]
-        if len(fitting) < len(rows):
-            fitting += again(self._reader, (row[-1] for row in rows if not row[status]), batch)
+        columns = list(zip(*rows, strict=True))
+        statuses = columns[self._column["status"]] if rows else ()
+        if b"" in statuses:  # such rows run along, and are passed over in the end
+            lines = compress(columns[-1], map(not_, statuses))
+            if rescued := again(self._reader, lines, batch):
+                self._tally(list(zip(*rescued, strict=True)), batch, counted)
+        if rows:
+            self._tally(columns, batch, counted)
+
+    def _tally(
+        self, columns: list[tuple[bytes, ...]], batch: Batch, counted: dict[str, Counter[bytes]]
+    ) -> None:
         if "time" in self._column:
-            fitting = self._timed(fitting, batch)
-        if not fitting:
-            return
-        columns = list(zip(*fitting, strict=True))
-        labels = self._labels.of(
-            [columns[self._column[role]] for role in self._labels.roles], columns[status]
-        )
+            columns = self._timed(columns, batch)
+        statuses = columns[self._column["status"]]
+        labels = self._labels.of([columns[self._column[role]] for role in self._labels.roles], statuses)
         if self._bucket_s:
             buckets = self._buckets(columns[self._column["time"]])
             labels = [label + bucket for label, bucket in zip(labels, buckets, strict=True)]
-        labels = [label + code for label, code in zip(labels, columns[status], strict=True)]
         for role, counter in counted.items():
             if role in self._column:
                 texts = columns[self._column[role]]
-                counter.update([label + text for label, text in zip(labels, texts, strict=True)])
+                rows = zip(labels, statuses, texts, strict=True)
+                counter.update([label + status + text for label, status, text in rows])
             elif role == "duration":
-                counter.update(labels)
+                counter.update(map(add, labels, statuses))
 
-    def _timed(self, rows: list[Row], batch: Batch) -> list[Row]:
-        """The rows inside the window; notes in the batch the time they cover and how many are outside."""
-        column = self._column["time"]
-        texts = [row[column] for row in rows]
+    def _timed(self, columns: list[tuple[bytes, ...]], batch: Batch) -> list[tuple[bytes, ...]]:
+        """The columns inside the window; notes in the batch the time they cover and how many are outside."""
+        texts = columns[self._column["time"]]
         moments = {text: moment_s(text) for text in set(texts)}
         if self._window:
             since_s, until_s = self._window
             inside = {text: moment is None or since_s <= moment < until_s for text, moment in moments.items()}
-            rows = list(compress(rows, map(inside.__getitem__, texts)))
-            batch.outside += len(texts) - len(rows)
+            kept = list(map(inside.__getitem__, texts))
+            columns = [tuple(compress(column, kept)) for column in columns]
+            batch.outside += len(kept) - sum(kept)
             moments = {text: moment for text, moment in moments.items() if inside[text]}
         batch.saw(moment for moment in moments.values() if moment is not None)
-        return rows
+        return columns
 
     def _buckets(self, texts: Sequence[bytes]) -> Iterator[bytes]:
         starts = {}
@@ -192,6 +197,8 @@ class Scanner:
         skip = 1 if self._bucket_s else 0
         for key, count in counted.items():
             label, *bucket, rest = key.split(b" ", 1 + skip)
+            if not rest:  # a rejected line
+                continue
             try:
                 value = duration_us(rest[3:], unit)
             except ValueError:
@@ -214,7 +221,7 @@ class Labels:
         self.roles: tuple[str, ...] = tuple(sorted(wanted | ({"host"} if router.uses_host else set())))
         self.known: list[tuple[Route | Undecided, str]] = []
         self._format, self._router = log_format, router
-        self._numbers: dict[tuple[Route | Undecided, str], int] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
         self._remembered = _Remembered(self._key)
 
     def make_room(self) -> None:
@@ -236,31 +243,42 @@ class Labels:
 
     def label(self, head: bytes | Row) -> tuple[Route | Undecided, str]:
         """The route and the method shown of one head."""
-        parts = (head,) if isinstance(head, bytes) else head
-        given = dict(zip((*self.roles, "websocket"), parts, strict=False))
-        if "request" in given:
-            method, _, target = given["request"].partition(b" ")
+        host, upgraded, refused = "", False, False
+        if isinstance(head, bytes):  # nothing but the request
+            method, _, target = head.partition(b" ")
         else:
-            method, target = given.get("method", b""), given.get("target", b"")
-        unescape = self._format.unescape
-        if not target and given.get("path"):
-            path = unescape(given["path"])
-            target = path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
-        target = unescape(target)
+            given = dict(zip((*self.roles, "websocket"), head, strict=False))
+            method, target = self._asked(given)
+            refused = bool(given.get("upstream") or given.get("signature"))
+            host = self._format.unescape(given.get("host", b"")).decode("latin-1")
+            upgraded = bool(given.get("websocket"))
         if not target or not method or target == b"-":
             return NOT_THE_APP, "-"
+        if b"\\" in target or not target.isascii():
+            target = self._format.unescape(target)
         verb = method.decode("latin-1")
         shown = self._router.clean_method(verb)
-        if given.get("upstream") or given.get("signature"):
+        if refused:
             return NOT_THE_APP, shown
-        host = unescape(given.get("host", b"")).decode("latin-1")
-        return self._router.walk(verb, target, host, bool(given.get("websocket"))), shown
+        return self._router.walk(verb, target, host, upgraded), shown
+
+    def _asked(self, given: dict[str, bytes]) -> tuple[bytes, bytes]:
+        """Method and target, whichever columns hold them."""
+        if "request" in given:
+            method, _, target = given["request"].partition(b" ")
+            return method, target
+        target = given.get("target", b"")
+        if not target and "path" in given:  # decoded already: what would be decoded again is encoded
+            path = self._format.unescape(given["path"])
+            target = path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
+        return given.get("method", b""), target
 
     def _key(self, head: bytes | Row) -> bytes:
         label = self.label(head)
-        number = self._numbers.get(label)
+        identity = (id(label[0]), label[1])  # `known` keeps the route alive
+        number = self._numbers.get(identity)
         if number is None:
-            number = self._numbers[label] = len(self.known)
+            number = self._numbers[identity] = len(self.known)
             self.known.append(label)
         return b"%d " % number
 
