@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import add, not_
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from logstatsd.clocks import duration_us, moment_s
 from logstatsd.formats import LogFormat, Row
@@ -26,6 +26,10 @@ SLICE = 1 << 18
 REMEMBERED = 65_536
 LONGEST_REMEMBERED = 512
 SAMPLES = 5
+MEASURES = ("duration", "cpu")
+"""The roles that are measured, in microseconds."""
+
+Columns = list[tuple[bytes, ...]]
 
 Durations = dict[int | None, int]
 """A multiset of durations in microseconds; None is for requests that were logged without one."""
@@ -112,32 +116,28 @@ class Scanner:
     def __init__(
         self, log_format: LogFormat, router: Router, *, window: Window | None = None, bucket_s: int = 0
     ) -> None:
-        self._format = log_format
         self._window, self._bucket_s = window, bucket_s
         self._labels = Labels(log_format, router)
-        roles = {*self._labels.roles, "status", "duration", "time", "cpu"}
-        self._reader = reader_of(log_format, roles)
+        self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
-        self._unit = log_format.duration_unit
+        units = {role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column}
+        self._texts = {role: _Texts(unit) for role, unit in units.items()} or {"duration": _Texts("")}
 
     def scan(self, data: bytes) -> Batch:
         """Tally whole lines; the last one may lack its newline."""
         batch = Batch()
-        counted: dict[str, Counter[bytes]] = {"duration": Counter(), "cpu": Counter()}
-        self._labels.make_room()
         for block in slices(data):
-            self._count(without_long_lines(block, batch), batch, counted)
-        for key, value, count in self._fold(counted["duration"], self._unit, batch, data):
-            _add(batch.timings if isinstance(key, Series) else batch.pending, key, value, count)
-        if "cpu" in self._column:
-            unit = self._format.chosen["cpu"].field.unit
-            for key, value, count in self._fold(counted["cpu"], unit, None, data):
-                if value is not None:
-                    _add(batch.cpu if isinstance(key, Series) else batch.pending_cpu, key, value, count)
+            self._count(without_long_lines(block, batch), batch)
+        for label in self._labels.known:
+            for role, texts in label.texts.items():
+                if texts:
+                    self._fold(label, role, Counter(texts), batch, data)
+                    texts.clear()
+        self._labels.make_room()
         return batch
 
-    def _count(self, block: bytes, batch: Batch, counted: dict[str, Counter[bytes]]) -> None:
+    def _count(self, block: bytes, batch: Batch) -> None:
         rows = self._reader.rows(block)
         batch.lines += len(rows)
         columns = list(zip(*rows, strict=True))
@@ -145,29 +145,29 @@ class Scanner:
         if b"" in statuses:  # such rows run along, and are passed over in the end
             lines = compress(columns[-1], map(not_, statuses))
             if rescued := again(self._reader, lines, batch):
-                self._tally(list(zip(*rescued, strict=True)), batch, counted)
+                self._tally(list(zip(*rescued, strict=True)), batch)
         if rows:
-            self._tally(columns, batch, counted)
+            self._tally(columns, batch)
 
-    def _tally(
-        self, columns: list[tuple[bytes, ...]], batch: Batch, counted: dict[str, Counter[bytes]]
-    ) -> None:
+    def _tally(self, columns: Columns, batch: Batch) -> None:
+        """Note under each row's label what was measured, as text: `[bucket ]status` and the duration."""
         if "time" in self._column:
             columns = self._timed(columns, batch)
-        statuses = columns[self._column["status"]]
+        statuses: Sequence[bytes] = columns[self._column["status"]]
         labels = self._labels.of([columns[self._column[role]] for role in self._labels.roles], statuses)
         if self._bucket_s:
             buckets = self._buckets(columns[self._column["time"]])
-            labels = [label + bucket for label, bucket in zip(labels, buckets, strict=True)]
-        for role, counter in counted.items():
-            if role in self._column:
-                texts = columns[self._column[role]]
-                rows = zip(labels, statuses, texts, strict=True)
-                counter.update([label + status + text for label, status, text in rows])
-            elif role == "duration":
-                counter.update(map(add, labels, statuses))
+            statuses = list(map(add, buckets, statuses))
+        for role in self._texts:
+            texts = map(add, statuses, columns[self._column[role]]) if role in self._column else statuses
+            if role == "duration":
+                for label, text in zip(labels, texts, strict=True):
+                    label.append(text)
+            else:
+                for label, text in zip(labels, texts, strict=True):
+                    label.texts[role].append(text)
 
-    def _timed(self, columns: list[tuple[bytes, ...]], batch: Batch) -> list[tuple[bytes, ...]]:
+    def _timed(self, columns: Columns, batch: Batch) -> Columns:
         """The columns inside the window; notes in the batch the time they cover and how many are outside."""
         texts = columns[self._column["time"]]
         moments = {text: moment_s(text) for text in set(texts)}
@@ -187,52 +187,62 @@ class Scanner:
             starts[text] = b"%d " % ((moment_s(text) or 0) // self._bucket_s * self._bucket_s)
         return map(starts.__getitem__, texts)
 
-    def _fold(
-        self, counted: Counter[bytes], unit: str, batch: Batch | None, data: bytes
-    ) -> Iterator[tuple[Series | Pending, int | None, int]]:
-        """Turn counted keys, `label [bucket ]status` and duration, into series, durations in µs and counts.
-
-        What is no duration is rejected in the batch, where one is given.
-        """
-        skip = 1 if self._bucket_s else 0
-        for key, count in counted.items():
-            label, *bucket, rest = key.split(b" ", 1 + skip)
-            if not rest:  # a rejected line
-                continue
+    def _fold(self, label: Label, role: str, counted: Counter[bytes], batch: Batch, data: bytes) -> None:
+        """Turn what was noted under a label into series; what is no duration is rejected."""
+        known = self._texts[role]
+        by_series: dict[tuple[int, int | None], Durations] = {}
+        for text, count in counted.items():
             try:
-                value = duration_us(rest[3:], unit)
+                status, at_s, value = known[text]
             except ValueError:
-                if batch:
-                    batch.reject("bad duration", _line_with(data, rest[3:]), count)
+                if role == "duration" and text[-3:]:
+                    batch.reject("bad duration", _line_with(data, text.rpartition(b" ")[2][3:]), count)
                 continue
-            route, method = self._labels.known[int(label)]
-            status, at_s = int(rest[:3]), int(bucket[0]) if bucket else None
-            if isinstance(route, Route):
-                yield Series(route, method, status, at_s), value, count
-            else:
-                yield Pending(route, method, status, at_s), value, count
+            if value is None and role != "duration":
+                continue
+            durations = by_series.setdefault((status, at_s), {})
+            durations[value] = durations.get(value, 0) + count
+        if isinstance(label.route, Route):
+            into = batch.timings if role == "duration" else batch.cpu
+            for (status, at_s), durations in by_series.items():
+                _merge(into.setdefault(Series(label.route, label.method, status, at_s), {}), durations)
+        else:
+            pending = batch.pending if role == "duration" else batch.pending_cpu
+            for (status, at_s), durations in by_series.items():
+                _merge(pending.setdefault(Pending(label.route, label.method, status, at_s), {}), durations)
+
+
+class Label:
+    """A route with the method shown, and what was measured under it: texts, by role, not counted yet."""
+
+    __slots__ = ("append", "method", "route", "texts")
+
+    def __init__(self, route: Route | Undecided, method: str) -> None:
+        self.route, self.method = route, method
+        self.texts: dict[str, list[bytes]] = {role: [] for role in MEASURES}
+        self.append = self.texts["duration"].append
 
 
 class Labels:
-    """The label of every request head, as a short key `b"<number> "`, remembered in bounded memory."""
+    """The Label of every request head, remembered in bounded memory."""
 
     def __init__(self, log_format: LogFormat, router: Router) -> None:
         wanted = {"request", "method", "target", "path", "upstream", "signature"}
         self.roles: tuple[str, ...] = tuple(sorted(wanted | ({"host"} if router.uses_host else set())))
-        self.known: list[tuple[Route | Undecided, str]] = []
+        self.known: list[Label] = []
         self._format, self._router = log_format, router
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._remembered = _Remembered(self._key)
+        self._by_route: dict[tuple[int, str], Label] = {}
+        self._remembered = _Remembered(self._label)
 
     def make_room(self) -> None:
-        """Forget everything once too much is known; only between chunks, since the keys go by number."""
+        """Forget everything once too much is known: where many requests are left undecided."""
         if len(self.known) > REMEMBERED:
             self.known.clear()
-            self._numbers.clear()
+            self._by_route.clear()
             self._remembered.clear()
 
-    def of(self, columns: list[tuple[bytes, ...]], statuses: tuple[bytes, ...]) -> list[bytes]:
-        """The keys for columns of heads, in the order of `roles`."""
+    def of(self, columns: Columns, statuses: Sequence[bytes]) -> list[Label]:
+        """The labels for columns of heads, in the order of `roles`."""
         remembered = self._remembered
         if self._router.uses_websocket:
             upgraded = tuple(b"1" if status == b"101" else b"" for status in statuses)
@@ -273,29 +283,46 @@ class Labels:
             target = path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
         return given.get("method", b""), target
 
-    def _key(self, head: bytes | Row) -> bytes:
-        label = self.label(head)
-        identity = (id(label[0]), label[1])  # `known` keeps the route alive
-        number = self._numbers.get(identity)
-        if number is None:
-            number = self._numbers[identity] = len(self.known)
+    def _label(self, head: bytes | Row) -> Label:
+        route, method = self.label(head)
+        identity = (id(route), method)  # `known` keeps the route alive
+        label = self._by_route.get(identity)
+        if label is None:
+            label = self._by_route[identity] = Label(route, method)
             self.known.append(label)
-        return b"%d " % number
+        return label
 
 
-class _Remembered(dict[bytes | Row, bytes]):
+class _Remembered(dict[bytes | Row, Label]):
     """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
 
-    def __init__(self, work_out: Callable[[bytes | Row], bytes]) -> None:
+    def __init__(self, work_out: Callable[[bytes | Row], Label]) -> None:
         self._work_out = work_out
 
-    def __missing__(self, head: bytes | Row) -> bytes:
-        key = self._work_out(head)
+    def __missing__(self, head: bytes | Row) -> Label:
+        label = self._work_out(head)
         if (len(head) if isinstance(head, bytes) else sum(map(len, head))) <= LONGEST_REMEMBERED:
             if len(self) >= REMEMBERED:
                 self.clear()
-            self[head] = key
-        return key
+            self[head] = label
+        return label
+
+
+class _Texts(dict[bytes, tuple[int, int | None, int | None]]):
+    """What `[bucket ]status` and a duration in one unit say: status, bucket and microseconds; remembered."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+
+    def __missing__(self, text: bytes) -> tuple[int, int | None, int | None]:
+        bucket, space, rest = text.partition(b" ")
+        if not space or len(bucket) < 9:  # a list of durations may have spaces too
+            bucket, rest = b"", text
+        value = duration_us(rest[3:], self._unit)
+        if len(self) >= REMEMBERED:
+            self.clear()
+        read = self[text] = (int(rest[:3]), int(bucket) if bucket else None, value)
+        return read
 
 
 def slices(data: bytes) -> Iterator[bytes]:
@@ -336,9 +363,9 @@ def again(reader: Reader, lines: Iterable[bytes], batch: Batch) -> list[Row]:
     return rows
 
 
-def _add(into: dict[Any, Durations], key: Series | Pending, value: int | None, count: int) -> None:
-    durations = into.setdefault(key, {})
-    durations[value] = durations.get(value, 0) + count
+def _merge(into: Durations, durations: Durations) -> None:
+    for value, count in durations.items():
+        into[value] = into.get(value, 0) + count
 
 
 def _line_with(data: bytes, text: bytes) -> bytes:

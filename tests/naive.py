@@ -1,0 +1,90 @@
+"""A scanner as one would first write it, line by line: the reference that `scan.Scanner` is held to."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from logstatsd.clocks import moment_s
+from logstatsd.labels import NOT_THE_APP, Route, Undecided
+from logstatsd.patterns import parse_line
+from logstatsd.scan import LINE_LIMIT, Batch, Pending, Series, Window
+
+if TYPE_CHECKING:
+    from logstatsd.formats import LogFormat
+    from logstatsd.routes import Router
+
+REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+) ([^ ?#][^ ]*)(?: HTTP/[0-9][0-9.]*)?")
+PER_SECOND = {"whole seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
+
+
+def scan(log_format: LogFormat, router: Router, data: bytes, window: Window | None = None) -> Batch:
+    """Tally text lines with nothing but `parse_line` and `Router.match`."""
+    batch = Batch()
+    lines = data.split(b"\n")
+    for line in lines[:-1] if data.endswith(b"\n") or not data else lines:
+        batch.lines += 1
+        _count(log_format, router, line, batch, window)
+    return batch
+
+
+def _count(
+    log_format: LogFormat, router: Router, line: bytes, batch: Batch, window: Window | None
+) -> None:
+    if len(line) > LINE_LIMIT:
+        return batch.reject("too long", line)
+    values = parse_line(log_format, line)
+    if values is None:
+        return batch.reject("no match" if line.strip() else "empty", line)
+    chosen = {role: values[token.name] for role, token in log_format.chosen.items()}
+    if "time" in chosen:
+        moment = moment_s(chosen["time"])
+        if moment is not None:
+            if window and not window.since_s <= moment < window.until_s:
+                batch.outside += 1
+                return None
+            batch.saw([moment])
+    try:
+        duration = _duration_us(chosen.get("duration", b""), log_format.duration_unit)
+    except (ValueError, InvalidOperation):
+        return batch.reject("bad duration", line)
+    route, method = _label(router, chosen)
+    status = int(chosen["status"])
+    if isinstance(route, Route):
+        tally = batch.timings.setdefault(Series(route, method, status), {})
+    else:
+        tally = batch.pending.setdefault(Pending(route, method, status), {})
+    tally[duration] = tally.get(duration, 0) + 1
+    return None
+
+
+def _label(router: Router, chosen: dict[str, bytes]) -> tuple[Route | Undecided, str]:
+    if "request" in chosen:
+        request = REQUEST_LINE.fullmatch(chosen["request"])
+        if not request:
+            return NOT_THE_APP, "-"
+        method, target = request[1], request[2]
+    else:
+        method, target = chosen["method"], chosen["target"]
+        if not method or target in (b"", b"-"):
+            return NOT_THE_APP, "-"
+    shown = router.clean_method(method.decode("latin-1"))
+    if chosen.get("upstream") == b"-":
+        return NOT_THE_APP, shown
+    return router.match(method.decode("latin-1"), target), shown
+
+
+def _duration_us(text: bytes, unit: str) -> int | None:
+    if text in (b"", b"-"):
+        return None
+    if unit in PER_SECOND:
+        if not text.isdigit():
+            raise ValueError(text)
+        return int(text) * (1_000_000 // PER_SECOND[unit])
+    whole, point, fraction = text.partition(b".")
+    if not point or not whole.isdigit() or not fraction.isdigit():
+        raise ValueError(text)
+    if len(fraction) != (3 if "millisecond" in unit else 6):
+        raise ValueError(text)
+    return int(Decimal(text.decode()) * 1_000_000)
