@@ -29,9 +29,7 @@ def scan(log_format: LogFormat, router: Router, data: bytes, window: Window | No
     return batch
 
 
-def _count(
-    log_format: LogFormat, router: Router, line: bytes, batch: Batch, window: Window | None
-) -> None:
+def _count(log_format: LogFormat, router: Router, line: bytes, batch: Batch, window: Window | None) -> None:
     if len(line) > LINE_LIMIT:
         return batch.reject("too long", line)
     values = parse_line(log_format, line)
