@@ -45,6 +45,7 @@ HTTP_METHODS: Final = frozenset(
 # What is remembered is bounded in number and, by leaving long ones out, in bytes: at most some 15 MB.
 REMEMBERED: Final = 32_768
 LONGEST_REMEMBERED: Final = 256
+REMEMBERED_HOSTS: Final = 1_024
 
 _HEX: Final = "0123456789ABCDEFabcdef"
 _BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
@@ -74,6 +75,7 @@ class _Mount:
             raise ValueError(f"unknown binding {self.bound_to!r}")
         self.name = str(binding.get("name", ""))
         self._invalid = str(data["werkzeug"]["invalid_host"]) if self.bound_to != "fixed" else "kept"
+        self._domains: dict[str, str | None] = {}
         self.map: UrlMap | None = None
         if data["rules"] is not None:
             self.map = UrlMap(data, index)
@@ -91,11 +93,20 @@ class _Mount:
         """What Flask binds the map to for this Host; None for one that it answers 400."""
         if self.bound_to == "fixed":
             return self.name
+        if host not in self._domains:
+            if len(self._domains) >= REMEMBERED_HOSTS:
+                self._domains.clear()
+            self._domains[host] = self._bound(host)
+        return self._domains[host]
+
+    def _bound(self, host: str) -> str | None:
         if self.bound_to == "subdomain" and not host:  # not in the log: taken for the site itself
             return ""
         host = host.lower().removesuffix(":80").removesuffix(":443")
-        if self._invalid != "kept" and host and not _is_host(host):
-            host = "" if self._invalid == "empty" else ".."
+        if self._invalid != "kept" and not _is_host(host):
+            if self._invalid == "refused":
+                return None
+            host = ""
         return self._subdomain(host) if self.bound_to == "subdomain" else _in_ascii(host)
 
     def _subdomain(self, host: str) -> str | None:
@@ -168,6 +179,9 @@ class Router:
                 mount.map.finish()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, re.error) as error:
             raise AppError(f"snapshot of routes: {place}: {type(error).__name__}: {error}; {AGAIN}") from None
+        self._prefixed = sorted(
+            (item for item in self._mounts.items() if item[0]), key=lambda item: -len(item[0])
+        )
         only = self._mounts.get("") if len(self._mounts) == 1 else None
         # The usual case, where neither mount nor host makes a difference.
         self._only = only.map if only is not None and only.bound_to == "fixed" else None
@@ -243,12 +257,9 @@ class Router:
 
     def _mounted(self, path: str) -> tuple[_Mount | None, str]:
         """The mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
-        end = len(path)
-        while "/" in path[:end]:
-            mount = self._mounts.get(path[:end])
-            if mount is not None:
-                return mount, path[end:]
-            end = path.rindex("/", 0, end)
+        for prefix, mount in self._prefixed:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"/", ""}:
+                return mount, path[len(prefix) :]
         return self._mounts.get(""), path
 
     def _stripped(self, target: bytes) -> bytes | None:

@@ -264,7 +264,7 @@ class RandomApp:
         method = self.random.choice(
             ["GET", "GET", "GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT", "MAGIC", "DELETE"]
         )
-        hosts = ASKED.get(self.kind, ["", "any.test", f"a.{SITE}"])
+        hosts = ASKED.get(self.kind, ["any.test", f"a.{SITE}"])
         return method, self._target(), self.random.choice(hosts), self.random.random() < 0.05
 
     def _target(self) -> bytes:
