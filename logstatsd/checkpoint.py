@@ -39,6 +39,7 @@ class Position(NamedTuple):
 
     `size` and `mtime_ns` are the file's as last looked at. `points` are ends of lines that were passed,
     ascending; the last is where to read on, the others tell a copy that was made before that was reached.
+    Without any, the file had no whole line yet: what comes to it late is to be read too.
     `done` says that a compressed file was read to its end.
     """
 
@@ -52,12 +53,12 @@ class Position(NamedTuple):
     @property
     def offset(self) -> int:
         """Where to read on, in uncompressed bytes."""
-        return self.points[-1].offset
+        return self.points[-1].offset if self.points else 0
 
-    def moved(self, point: Point) -> Position:
-        """This file, read on to `point`; the first point and the latest few are remembered."""
-        first, *rest = self.points
-        return self._replace(points=(first, *[*rest, point][1 - KEPT_POINTS :]))
+    def moved(self, *points: Point) -> Position:
+        """This file, read on past `points`; the first and the latest few are remembered."""
+        first, *rest = *self.points, *points
+        return self._replace(points=(first, *rest[1 - KEPT_POINTS :]))
 
 
 class LogState(NamedTuple):
@@ -70,6 +71,11 @@ class LogState(NamedTuple):
     positions: tuple[Position, ...] = ()
     since_ns: int = 0
     format: Any = None
+
+    @property
+    def newest(self) -> Position | None:
+        """Where reading stopped: the last position with a line before it."""
+        return next((position for position in reversed(self.positions) if position.points), None)
 
 
 class Checkpoint(NamedTuple):
@@ -281,7 +287,7 @@ def _state(entry: dict[str, Any]) -> LogState:
 
 def _position(entry: dict[str, Any]) -> Position:
     points = tuple(Point(int(offset), str(tail)) for offset, tail in entry["points"])
-    if not points or min(points).offset < 0:
+    if any(point.offset < 0 for point in points):
         raise ValueError(points)
     device, inode, size, mtime_ns = (int(entry[key]) for key in ("device", "inode", "size", "mtime_ns"))
     return Position(device, inode, size, mtime_ns, points, bool(entry["done"]))

@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logstatsd.rotation import resume
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from logstatsd.checkpoint import LogState
     from logstatsd.generations import Generation
-    from logstatsd.rotation import Portion
+    from logstatsd.portions import Portion
 
 POLL_S = 0.25
 FULL_LOOK_S = 5.0
@@ -85,13 +85,34 @@ class Control:
             os.write(self._write_end, b"!")
 
 
-class _Followed(NamedTuple):
-    """One log as it was left after the last look."""
+class _Followed:
+    """One log, as it was left after the last look."""
 
-    state: LogState
-    held: list[Generation]
-    seen: tuple[int, ...] | None
-    looked_s: float
+    def __init__(self, log: str, state: LogState) -> None:
+        self._log, self._state = log, state
+        self._held: list[Generation] = []
+        self._seen: tuple[int, ...] | None = None
+        self._looked_s = -FULL_LOOK_S
+
+    def is_due(self) -> bool:
+        """Whether the live file changed since the last look, or that was long ago."""
+        return _glance(self._log) != self._seen or time.monotonic() - self._looked_s >= FULL_LOOK_S
+
+    def look(self, note: Callable[[str], None], max_lines: int, *, until_eof: bool) -> Iterator[Portion]:
+        """Give what is unread; the file that was read last stays open until the next look."""
+        self._seen, self._looked_s = _glance(self._log), time.monotonic()
+        plan = resume(self._log, self._state, self._held)
+        try:
+            yield from plan.portions(max_lines=max_lines, until_eof=until_eof)
+        finally:
+            self._state, self._held = plan.state, plan.release()
+        for text in plan.notes:
+            note(text)
+
+    def close(self) -> None:
+        """Close what is held."""
+        for file in self._held:
+            file.close()
 
 
 def follow(
@@ -108,32 +129,21 @@ def follow(
     The rest of a rotated file comes before the new one, also where its name is gone by then. Ends when
     `control` says so; the state of each portion that was delivered is the one to keep. Raises InputError.
     """
-    followed = {log: _Followed(state, [], None, 0.0) for log, state in logs.items()}
-    now = True
+    followed = [_Followed(log, state) for log, state in logs.items()]
+    at_once = True
     try:
         while not control.stopped():
-            for log, last in followed.items():
-                seen = _glance(log)
-                due = now or seen != last.seen or time.monotonic() - last.looked_s > FULL_LOOK_S
-                if not due:
-                    continue
-                plan = resume(log, last.state, last.held)
-                try:
-                    for portion in plan.portions(max_lines=max_lines, until_eof=until_eof):
+            for one in followed:
+                if at_once or one.is_due():
+                    for portion in one.look(note, max_lines, until_eof=until_eof):
                         yield portion
                         if control.stopped():
                             return
-                finally:
-                    held = plan.release()
-                    followed[log] = _Followed(plan.state, held, seen, time.monotonic())
-                for text in plan.notes:
-                    note(text)
             yield None
-            now = control.wait(poll_s) if not control.stopped() else False
+            at_once = control.wait(poll_s)
     finally:
-        for last in followed.values():
-            for file in last.held:
-                file.close()
+        for one in followed:
+            one.close()
 
 
 def _glance(log: str) -> tuple[int, ...] | None:

@@ -112,10 +112,8 @@ class Generation:
 
     def is_unchanged(self, position: Position) -> bool:
         """Whether it is the file of `position` and was not written to since."""
-        return self.is_same_file(position) and (self.size, self.mtime_ns) == (
-            position.size,
-            position.mtime_ns,
-        )
+        as_before = (self.size, self.mtime_ns) == (position.size, position.mtime_ns)
+        return as_before and self.is_same_file(position)
 
     def is_newer_than(self, mtime_ns: int) -> bool:
         """Whether it was changed at that time or later; a copy's time may have lost its fraction."""
@@ -161,13 +159,15 @@ class Generation:
 
         Such a writer (`app > access.log`) goes on at its old offset after a copytruncate.
         """
-        offset = 0
-        if self.kind == PLAIN and os.pread(self.fd, 1, 0) == b"\0":
+        if self.kind != PLAIN or os.pread(self.fd, 1, 0) != b"\0":
+            return Tail(0, b"")
+        try:
             offset = os.lseek(self.fd, 0, os.SEEK_DATA)
-            while (block := os.pread(self.fd, TAIL_BYTES, offset)) and not block.strip(b"\0"):
-                offset += len(block)
-            offset += len(block) - len(block.lstrip(b"\0"))
-        return next(self.tails([offset]))
+        except OSError:  # nothing but a hole
+            return Tail(0, b"")
+        while (block := os.pread(self.fd, TAIL_BYTES, offset)) and not block.strip(b"\0"):
+            offset += len(block)
+        return next(self.tails([offset + len(block) - len(block.lstrip(b"\0"))]))
 
     def last_line_end(self) -> Tail:
         """Where the line after its last newline begins, the start if it has none or is compressed."""
@@ -208,6 +208,12 @@ class Generation:
             skip = max(0, skip - len(block))
 
 
+def close_all(files: Iterable[Generation]) -> None:
+    """Close the files that were opened."""
+    for file in files:
+        file.close()
+
+
 def _raw(fd: int) -> Iterator[bytes]:
     offset = 0
     while data := os.pread(fd, compressed.READ_STEP, offset):
@@ -231,15 +237,13 @@ def generations(log: str) -> list[Generation]:
     return sorted(again, key=lambda g: (g.live, g.mtime_ns, rotation(g.path.name)[1]))
 
 
-def settled(log: str, files: Iterable[Generation]) -> None:
-    """Raises OvertakenError unless the named files are what they were when listed; the live one may grow."""
+def confirm(log: str, files: Iterable[Generation]) -> None:
+    """Raises OvertakenError if a file has come, gone or shrunk since these were listed."""
     now = {file.path: file for file in _listing(log)}
     listed = {file.path: file for file in files if file.named}
     for path in now.keys() | listed.keys():
         old, new = listed.get(path), now.get(path)
-        if old is None or new is None or (old.device, old.inode) != (new.device, new.inode):
-            raise OvertakenError(path)
-        if new.size < old.size or (new.size > old.size and not old.live):
+        if old is None or new is None or old.inode != new.inode or new.size < old.size:
             raise OvertakenError(path)
 
 

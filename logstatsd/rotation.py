@@ -1,45 +1,25 @@
-"""What of a log is still to be read: the rest of its rotated generations, in order, then the live file."""
+"""What of a log is unread: the rest of its rotated generations, in order, then the live file."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from logstatsd.checkpoint import KEPT_FILES, TAIL_BYTES, LogState, Position
+from logstatsd.checkpoint import KEPT_FILES, LogState, Position
 from logstatsd.errors import InputError
-from logstatsd.generations import PLAIN, Generation, OvertakenError, Tail, generations, settled
-from logstatsd.sources import Chunk
+from logstatsd.generations import PLAIN, Generation, OvertakenError, Tail, close_all, confirm, generations
+from logstatsd.portions import Plan, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MAX_LINE = 4 << 20
-"""A line longer than this is given in parts: memory stays bounded whatever a log holds."""
 START = Tail(0, b"")
+_GONE = Position(0, 0, 0, 0, ())
 _TRIES = 50
 _PAUSE_S = 0.01
 # File times tick, and two processes may write across a rotation: this much earlier still counts as unread.
 _SLACK_NS = 100_000_000
-
-
-class Portion(NamedTuple):
-    """Whole lines of one file of a log, and the log's state to save once they are delivered.
-
-    The chunk holds its bytes; it is empty where only the state moved.
-    """
-
-    log: str
-    chunk: Chunk
-    state: LogState
-
-
-class Span(NamedTuple):
-    """A file to read on `after` a tail. Of a `finished` one, a last line without newline stays without."""
-
-    file: Generation
-    after: Tail
-    finished: bool
-    position: int | None
 
 
 class Fit(NamedTuple):
@@ -52,87 +32,6 @@ class Fit(NamedTuple):
     after: Tail
     exact: bool
     repeated: int = 0
-
-
-class Plan:
-    """What to read of one log now, in order. `notes` are sentences for a person; closed after reading."""
-
-    def __init__(self, log: str, state: LogState, files: Sequence[Generation]) -> None:
-        self.log = log
-        self.state = state
-        self.spans: list[Span] = []
-        self.notes: list[str] = []
-        self.moved = False
-        self._files = files
-
-    def portions(self, *, max_lines: int = 10_000, until_eof: bool = False) -> Iterator[Portion]:
-        """Give the unread whole lines, at most `max_lines` at a time.
-
-        A last line without newline waits for it; with `until_eof` not in a finished file. Ends early where a
-        rotation comes between: what is left is there for the next plan.
-        """
-        if self.moved:
-            yield Portion(self.log, Chunk(self.log, 0, 0, b""), self.state)
-        try:
-            for span in self.spans:
-                yield from self._read(span, max_lines, until_eof=until_eof)
-        except OvertakenError:
-            return
-
-    def _read(self, span: Span, max_lines: int, *, until_eof: bool) -> Iterator[Portion]:
-        file, (offset, before), at = span.file, span.after, span.position
-        rest = b""
-        for block in file.blocks(span.after):
-            if span.position is None and offset == span.after.offset:
-                settled(self.log, self._files)  # nothing before it tells yet that it is still the same
-            rest += block
-            while cut := whole_lines(rest, max_lines) or (len(rest) > MAX_LINE and len(rest)):
-                data, rest = rest[:cut], rest[cut:]
-                before, at = self._advance(file, at, offset, before, data)
-                yield self._portion(file, offset, data)
-                offset += cut
-        if rest and until_eof and span.finished:
-            before, at = self._advance(file, at, offset, before, rest)
-            yield self._portion(file, offset, rest)
-        if file.damage:
-            self.notes.append(f"{file.path}: {file.damage}")
-        if file.kind != PLAIN and at is not None and not self.state.positions[at].done:
-            self._exchange(at, self.state.positions[at]._replace(done=True))
-            yield self._portion(file, offset, b"")
-
-    def _portion(self, file: Generation, offset: int, data: bytes) -> Portion:
-        path = self.log if file.live else str(file.path)
-        return Portion(self.log, Chunk(path, offset, len(data), data, file.inode), self.state)
-
-    def _advance(
-        self, file: Generation, at: int | None, offset: int, before: bytes, data: bytes
-    ) -> tuple[bytes, int]:
-        """Move the state past `data`; a file that gives its first lines becomes the newest position."""
-        if at is None:
-            first = data[: data.rfind(b"\n", 0, TAIL_BYTES) + 1] or data
-            begun = file.position(Tail(offset + len(first), before + first).point)
-            positions = (*self.state.positions, begun)[-KEPT_FILES:]
-            self.state = self.state._replace(positions=positions)
-            at = len(positions) - 1
-        tail = Tail(offset + len(data), (before + data)[-TAIL_BYTES:])
-        self._exchange(at, self.state.positions[at].moved(tail.point))
-        return tail.data, at
-
-    def _exchange(self, at: int, position: Position) -> None:
-        positions = [*self.state.positions]
-        positions[at] = position
-        self.state = self.state._replace(positions=tuple(positions))
-
-    def release(self) -> list[Generation]:
-        """Close the files but the newest that was read, and give that, to be held for the next plan."""
-        newest = self.state.positions[-1] if self.state.positions else None
-        held = [file.held() for file in self._files if newest and file.is_same_file(newest) and file.is_open]
-        self.close()
-        return held
-
-    def close(self) -> None:
-        """Close the files."""
-        _close(self._files)
 
 
 def start(log: str, at: str = "start") -> LogState:
@@ -150,7 +49,7 @@ def start(log: str, at: str = "start") -> LogState:
             return LogState(since_ns=since_ns)
         return LogState((files[-1].position(tail.point),), since_ns)
     finally:
-        _close(files)
+        close_all(files)
 
 
 def resume(log: str, state: LogState, held: Sequence[Generation] = ()) -> Plan:
@@ -169,26 +68,21 @@ def resume(log: str, state: LogState, held: Sequence[Generation] = ()) -> Plan:
         try:
             plan = _Search(log, state, [*nameless, *files]).result()
         except OvertakenError:
-            _close(files)
+            close_all(files)
             time.sleep(_PAUSE_S)
         except BaseException:
-            _close([*held, *files])
+            close_all([*held, *files])
             raise
         else:
-            _close([file for file in held if file not in nameless])
+            close_all([file for file in held if file not in nameless])
             return plan
-    _close(held)
+    close_all(held)
     raise InputError(f"{log}: was rotated again and again while it was looked at; try again")
 
 
 def _essence(state: LogState) -> tuple[object, ...]:
     """What is worth saving by itself: not that a file that is still written to has grown."""
     return state.since_ns, [position._replace(size=0, mtime_ns=0) for position in state.positions]
-
-
-def _close(files: Sequence[Generation]) -> None:
-    for file in files:
-        file.close()
 
 
 class _Search:
@@ -198,74 +92,75 @@ class _Search:
         self.log, self.state, self.files = log, state, files
         self.live = files[-1] if files and files[-1].live else None
         self.plan = Plan(log, state, files)
-        self.claimed: dict[int, Generation] = {}
+        self.claimed: list[Generation] = []
+        self.read = [position for position in state.positions if position.points]
+        self.last = state.newest
 
     def result(self) -> Plan:
         """Make the plan. Raises OvertakenError where the files changed meanwhile."""
-        plan, positions = self.plan, self.state.positions
+        plan = self.plan
         if not self.files:
             plan.notes.append(f"{self.log}: is not there now, nor is a rotated generation of it")
-        newest = len(positions) - 1
-        fit = self._newest() if positions else None
-        if fit is None or not fit.file.is_same_file(positions[-1]):
-            settled(self.log, self.files)
+        fit = self._newest(self.last) if self.last else None
+        if fit is None or self.last is None or not fit.file.is_same_file(self.last):
+            confirm(self.log, self.files)
         if fit:
-            self.claimed[newest] = fit.file
-        fits = {at: found for at in range(newest) if (found := self._earlier(at))}
-        if fit:
-            fits[newest] = fit
-        for at, found in fits.items():
-            self._read_on(at, found)
-        if fit is None or fit.file is not self.live:
-            for file in [*self._unread(), *([self.live] if self.live else [])]:
-                plan.spans.append(Span(file, file.beginning(), self._finished(file), None))
-        if positions and fit is None:
-            self._say_missing(positions[-1])
+            self.claimed.append(fit.file)
+        for position in self.read[:-1]:
+            if late := self._earlier(position):
+                self._read_on(position, late)
+        if fit and self.last:
+            self._read_on(self.last, fit)
+        goes_on = fit is None or fit.file is not self.live
+        for file in [*self._unread(goes_on=goes_on), *([self.live] if goes_on and self.live else [])]:
+            self._begin(file, late=not goes_on)
+        if self.last and fit is None:
+            self._say_missing(self.last)
+        self._tidy()
         plan.moved = _essence(plan.state) != _essence(self.state)
         return plan
 
-    def _newest(self) -> Fit | None:
+    def _newest(self, position: Position) -> Fit | None:
         """The file where reading stopped: itself, else a copy of it, else the beginning of one."""
-        position = self.state.positions[-1]
         same = [file for file in self.files if file.is_same_file(position)]
         best = None
-        for file in [*same, *self._others(same, position)]:
+        for file in itertools.chain(same, self._likely(same, position)):
             fit = self._fit(file, position)
             if fit and fit.exact:
                 return fit
             best = best or fit
         return best
 
-    def _others(self, same: list[Generation], position: Position) -> Iterator[Generation]:
+    def _likely(self, same: list[Generation], position: Position) -> Iterator[Generation]:
         """The other files, the most likely and the cheapest to look into first."""
         others = [file for file in self.files if file not in same and self._readable(file)]
         newer = position.mtime_ns - _SLACK_NS
         yield from sorted(others, key=lambda f: (f.kind != PLAIN, not f.live, not f.is_newer_than(newer)))
 
-    def _earlier(self, at: int) -> Fit | None:
-        """An earlier file that may have got late lines, or was compressed since."""
-        position = self.state.positions[at]
-        for file in self.files:
-            if file.is_same_file(position) and file not in self.claimed.values():
-                if file.is_unchanged(position) and (position.done or file.size == position.offset):
-                    self.claimed[at] = file
-                    return None
-                if fit := self._fit(file, position):
-                    self.claimed[at] = file
-                    return fit
-        known = self.state.positions
-        for file in self.files:
-            if (
-                not file.live
-                and file.is_newer_than(position.mtime_ns - _SLACK_NS)
-                and not any(file.is_same_file(other) for other in known)
-                and self._readable(file)
-                and file.kind != PLAIN
-                and (fit := self._fit(file, position))
-            ):
-                self.claimed[at] = file
+    def _earlier(self, position: Position) -> Fit | None:
+        """The file of an earlier position, if it may have got late lines or was compressed since."""
+        for file in itertools.chain(
+            (file for file in self.files if file.is_same_file(position)), self._packed(position)
+        ):
+            if file in self.claimed:
+                continue
+            read = position.done or file.size == position.offset
+            if read and file.is_unchanged(position):
+                self.claimed.append(file)
+                return None
+            if fit := self._fit(file, position):
+                self.claimed.append(file)
                 return fit
         return None
+
+    def _packed(self, position: Position) -> Iterator[Generation]:
+        """The compressed files that may have been made of a position's file since."""
+        for file in self.files:
+            known = any(file.is_same_file(other) for other in self.read)
+            if file.live or known or not file.is_newer_than(position.mtime_ns - _SLACK_NS):
+                continue
+            if self._readable(file) and file.kind != PLAIN:
+                yield file
 
     def _fit(self, file: Generation, position: Position) -> Fit | None:
         if not self._readable(file):
@@ -287,9 +182,9 @@ class _Search:
             return Fit(file, end, exact=False)  # a copy made on the way, all of it read
         return Fit(file, best, exact=False, repeated=position.offset - best.offset) if best.offset else None
 
-    def _read_on(self, at: int, fit: Fit) -> None:
+    def _read_on(self, position: Position, fit: Fit) -> None:
         """Take up the file of a position, by the name and the numbers it has now."""
-        plan, position = self.plan, self.state.positions[at]
+        plan, at = self.plan, self.state.positions.index(position)
         kept = tuple(point for point in position.points if point.offset < fit.after.offset)
         point = position.points[-1] if fit.exact else fit.after.point
         if fit.repeated:
@@ -299,19 +194,48 @@ class _Search:
             )
         unchanged = fit.file.is_unchanged(position)
         current = fit.file.position(*kept, point)._replace(done=position.done and unchanged)
-        plan._exchange(at, current)
+        plan.exchange(at, current)
         if not current.done and (fit.file.kind != PLAIN or fit.file.size > fit.after.offset):
             plan.spans.append(Span(fit.file, fit.after, self._finished(fit.file), at))
 
-    def _unread(self) -> Iterator[Generation]:
-        """The generations that came after the newest position, and are not copies of what was read."""
-        positions = self.state.positions
-        horizon = max(self.state.since_ns, positions[-1].mtime_ns - _SLACK_NS if positions else 0)
+    def _begin(self, file: Generation, *, late: bool) -> None:
+        """Take up a file of which nothing was read: as the newest, unless its lines come late."""
+        plan, at = self.plan, self._blank(file)
+        if at is not None and late:
+            plan.exchange(at, file.position())
+        else:
+            if at is not None:
+                plan.exchange(at, _GONE)
+            at = len(plan.state.positions)
+            plan.state = plan.state._replace(positions=(*plan.state.positions, file.position()))
+        plan.spans.append(Span(file, file.beginning(), self._finished(file), at))
+
+    def _blank(self, file: Generation) -> int | None:
+        """The position of a file that was seen before it had a line."""
+        positions = enumerate(self.state.positions)
+        return next((at for at, one in positions if not one.points and file.is_same_file(one)), None)
+
+    def _unread(self, *, goes_on: bool) -> Iterator[Generation]:
+        """The generations of which nothing was read, if the log `goes_on` after the newest position.
+
+        Those came after it, and are not copies of what was read; else only those that had no line in them.
+        """
+        horizon = max(self.state.since_ns, self.last.mtime_ns - _SLACK_NS if self.last else 0)
         for file in self.files:
-            if file.live or file in self.claimed.values() or not file.is_newer_than(horizon):
+            if file.live or file in self.claimed or not self._readable(file):
                 continue
-            if self._readable(file) and not any(self._fit(file, position) for position in positions):
+            newer = goes_on and file.is_newer_than(horizon)
+            late = file.size and self._blank(file) is not None
+            if (newer or late) and not self._is_copy(file):
                 yield file
+
+    def _is_copy(self, file: Generation) -> bool:
+        """Whether it holds what was read, or what copytruncate has not yet truncated in the live file."""
+        if self.live and file.kind == PLAIN and 0 < file.size <= self.live.size:
+            at_its_end = [next(one.tails([file.size])) for one in (file, self.live)]
+            if at_its_end[0] == at_its_end[1]:
+                return True
+        return any(self._fit(file, position) for position in self.read)
 
     def _finished(self, file: Generation) -> bool:
         """Whether nothing is written to it any more: it is compressed, or the log goes on in another file."""
@@ -340,10 +264,16 @@ class _Search:
         )
         plan = self.plan
         since_ns = max(plan.state.since_ns, position.mtime_ns - _SLACK_NS)
-        plan.state = plan.state._replace(positions=plan.state.positions[:-1], since_ns=since_ns)
+        at = self.state.positions.index(position)
+        plan.exchange(at, _GONE)
+        plan.state = plan.state._replace(since_ns=since_ns)
 
-
-def whole_lines(data: bytes, max_lines: int) -> int:
-    """The length of the whole lines at the start of `data`, of at most `max_lines` of them."""
-    lines = data.split(b"\n", max_lines)
-    return len(data) - len(lines[-1])
+    def _tidy(self) -> None:
+        """Keep the latest positions with and without lines, and those that are read on."""
+        plan, positions = self.plan, self.plan.state.positions
+        blank = [at for at, one in enumerate(positions) if not one.points and one is not _GONE]
+        read = [at for at, one in enumerate(positions) if one.points]
+        needed = [span.position for span in plan.spans]
+        kept = sorted({*blank[-KEPT_FILES:], *read[-KEPT_FILES:], *needed})
+        plan.state = plan.state._replace(positions=tuple(positions[at] for at in kept))
+        plan.spans = [span._replace(position=kept.index(span.position)) for span in plan.spans]

@@ -59,13 +59,12 @@ class Resumed:
         with Store(self.checkpoint, DESTINATION) as store:
             state = store.checkpoint.logs.get(log) or start(log, at)
             store.save(store.checkpoint.with_log(log, state))
-            plan = resume(log, state)
-            for portion in plan.portions(**options):
-                delivered += portion.chunk.data.splitlines()
-                if crash_after is not None and len(delivered) >= crash_after:
-                    break
-                store.save(store.checkpoint.with_log(log, portion.state))
-            plan.close()
+            with resume(log, state) as plan:
+                for portion in plan.portions(**options):
+                    delivered += portion.chunk.data.splitlines()
+                    if crash_after is not None and len(delivered) >= crash_after:
+                        break
+                    store.save(store.checkpoint.with_log(log, portion.state))
         self.notes = plan.notes
         return [int(line.split()[-1].split(b".")[1]) for line in delivered]
 

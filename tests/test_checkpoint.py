@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DESTINATION = "udp://127.0.0.1:8125"
 counts = st.integers(0, 2**64)
-points = st.lists(st.builds(Point, counts, st.text("0123456789abcdef")), min_size=1).map(tuple)
+points = st.lists(st.builds(Point, counts, st.text("0123456789abcdef"))).map(tuple)
 positions = st.lists(st.builds(Position, counts, counts, counts, counts, points, st.booleans())).map(tuple)
 states = st.builds(LogState, positions, counts, st.none() | st.dictionaries(st.text(), st.text()))
 
@@ -102,7 +102,7 @@ class TestRefused:
             b'{"kind": "logstatsd checkpoint", "version": 1}',
             b'{"kind": "logstatsd checkpoint", "version": 1, "destination": "d", "logs": {"a": {}}}',
             (b'{"kind": "logstatsd checkpoint", "version": 1, "destination": "d", "logs": {"a": '
-            b'{"positions": [{"device":1,"inode":1,"size":1,"mtime_ns":1,"points":[],"done":false}],'
+            b'{"positions": [{"device":1,"inode":1,"size":1,"mtime_ns":1,"points":[[-1,""]],"done":false}],'
             b'"since_ns": 0, "format": null}}}'),
         ],
     )  # fmt: skip

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resuming import Resumed, lines, numbers
 
+from logstatsd import portions as portions_module
 from logstatsd import rotation
 from logstatsd.checkpoint import LogState
 from logstatsd.errors import InputError
 from logstatsd.generations import Generation, is_generation
-from logstatsd.rotation import resume, start, whole_lines
+from logstatsd.portions import whole_lines
+from logstatsd.rotation import resume, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,12 +99,11 @@ class TestOneFile:
     def test_a_line_without_end_does_not_fill_the_memory(
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rotation, "MAX_LINE", 1000)
+        monkeypatch.setattr(portions_module, "MAX_LINE", 1000)
         with log.log.open("ab") as file:
             file.write(b"x" * 5000)
-        plan = resume(str(log.log), start(str(log.log)))
-        assert b"".join(portion.chunk.data for portion in plan.portions()).endswith(b"x" * 5000)
-        plan.close()
+        with resume(str(log.log), start(str(log.log))) as plan:
+            assert b"".join(portion.chunk.data for portion in plan.portions()).endswith(b"x" * 5000)
 
     def test_nothing_new_costs_a_few_small_reads_however_long_the_log(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,14 +147,9 @@ class TestRotated:
         older(log.beside("-20261119"), 40)
         log.append(99, 99)
         state = LogState(since_ns=log.beside("-20261119").stat().st_mtime_ns + 1)
-        plan = resume(str(log.log), state)
-        assert [portion.chunk.data.split()[-1] for portion in plan.portions()] == [
-            b"0.070",
-            b"0.080",
-            b"0.090",
-            b"0.099",
-        ]
-        plan.close()
+        with resume(str(log.log), state) as plan:
+            last = [portion.chunk.data.split()[-1] for portion in plan.portions() if portion.chunk.data]
+        assert last == [b"0.070", b"0.080", b"0.090", b"0.099"]
 
     @pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz"])
     def test_the_rest_of_a_generation_that_was_compressed_at_once(self, log: Resumed, ending: str) -> None:
@@ -235,6 +231,16 @@ class TestRotated:
         log.append(10, 10, to=".1")
         compress(log.beside(".1"))
         assert log.run() == [10]
+
+    def test_late_lines_of_a_file_that_had_none_when_it_was_rotated(self, log: Resumed) -> None:
+        log.rename(".2")
+        log.beside(".1").touch()
+        log.append(6, 6)
+        assert log.run() == [6]
+        log.append(7, 7, to=".1")
+        assert log.run() == [7]
+        log.append(8, 8)
+        assert log.run() == [8]
 
     def test_the_last_line_of_a_rotated_file_waits_unless_told(self, log: Resumed) -> None:
         log.append(6, 7, end="")
@@ -457,19 +463,36 @@ class TestRaces:
     ) -> None:
         log.append(6, 200)
         monkeypatch.setattr("logstatsd.generations.BLOCK", 4096)
-        plan = resume(str(log.log), start(str(log.log)))
-        portions = plan.portions()
-        first = next(portions)
-        log.copytruncate(".1")
-        log.append(300, 700)
-        rest = list(portions)
-        assert rest == []
-        plan.close()
-        plan = resume(str(log.log), first.state)
-        delivered = b"".join(portion.chunk.data for portion in plan.portions(max_lines=10))
-        plan.close()
+        with resume(str(log.log), start(str(log.log))) as plan:
+            portions = plan.portions()
+            first = next(portions)
+            log.copytruncate(".1")
+            log.append(300, 700)
+            assert list(portions) == []
+        with resume(str(log.log), first.state) as plan:
+            delivered = b"".join(portion.chunk.data for portion in plan.portions(max_lines=10))
         expected = "".join(line + "\n" for line in lines(1, 200) + lines(300, 700)).encode()
         assert first.chunk.data + delivered == expected
+
+    def test_a_copy_that_copytruncate_is_still_making(self, log: Resumed) -> None:
+        log.append(6, 6)
+        log.rename(".2")
+        log.append(7, 40)
+        log.beside(".1").write_bytes(log.log.read_bytes()[:1000])
+        assert log.run() == numbers(6, 40)
+        log.copytruncate(".1")
+        log.append(41, 41)
+        assert log.run() == [41]
+
+    def test_a_server_that_writes_to_both_files_all_the_time(
+        self, log: Resumed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log.rename(".1")
+        log.append(6, 6, to=".1")
+        log.append(7, 7)
+        monkeypatch.setattr(rotation, "generations", self._then(lambda: log.append(8, 8, to=".1")))
+        assert log.run() == [6, 7]
+        assert log.run() == [8]
 
     def test_truncated_between_the_listing_and_the_look(
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
