@@ -145,10 +145,12 @@ def campaign(
     reader = make_reader(directory)
     command = [sys.executable, "-c", WRITER, str(log), str(lines_per_s)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # What was rotated before the very first run is not for it to read.
+    subprocess.run(reader.command(follows=False), check=True)
     stop = threading.Event()
     rotating = threading.Thread(target=_rotate, args=(mode, directory, writer.pid, chance, stop, figures))
     rotating.start()
-    marks = [0]
+    marks = [0, reader.mark()]
     try:
         while figures.kills < kills:
             figures.kills += _run_and_kill(reader, directory, chance, figures)
@@ -204,9 +206,14 @@ def _account(figures: Figures, reader: Reader, marks: list[int], directory: Path
         figures.repeated.append(repeated)
     for path in directory.glob("access.log*"):
         with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            for number in numbers(file.read()):
-                figures.surviving += 1
-                figures.lost += not seen[number]
+            surviving = list(numbers(file.read()))
+        lost = [number for number in surviving if not seen[number]]
+        figures.surviving += len(surviving)
+        figures.lost += len(lost)
+        if lost:
+            figures.notes.append(
+                f"{path.name}: {len(lost):,} lines between {lost[0]} and {lost[-1]} are lost"
+            )
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.checkpoint import LogState
-    from logstatsd.rotation import Portion
+    from logstatsd.portions import Portion
 
 
 def say(note: str) -> None:
@@ -32,11 +32,8 @@ def unread(log: str, state: LogState, *, follows: bool) -> Iterator[Portion | No
         with Control() as control:
             yield from follow({log: state}, control, say)
         return
-    plan = resume(log, state)
-    try:
+    with resume(log, state) as plan:
         yield from plan.portions()
-    finally:
-        plan.close()
     for note in plan.notes:
         say(note)
 

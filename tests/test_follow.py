@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pace import pace
 from resuming import Resumed, numbers
 from servers import poll
 
@@ -179,3 +180,10 @@ def test_no_descriptor_is_left_open(log: Resumed, following: Following) -> None:
         log.log.touch()
         assert following.look() == [number]
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_it_keeps_up_with_20_000_lines_a_second_in_flat_memory(tmp_path: Path) -> None:
+    """For a minute: tests/pace.py."""
+    seen = pace(tmp_path, seconds=2)
+    assert seen.behind_s < 1, seen
+    assert seen.last_rss - seen.first_rss < 8 << 20, seen
