@@ -198,4 +198,33 @@ def check(logs: tuple[str, ...], formats: bool, **given: Any) -> None:
         raise OptionError("give a log to check, or --formats")
 
 
+@cli.command(
+    short_help="Print what StatsD traffic arrives.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@option("--port", type=click.IntRange(0, 65_535), help="The port; 0 for any free one. Default: 8125.")
+@option("--socket", metavar="PATH", help="Listen at a Unix socket; unixstream:// before it for a stream.")
+@option("--tcp", is_flag=True, help="Listen for plain StatsD over TCP.")
+@option("--count", type=click.IntRange(1), metavar="N", help="End after so many values.")
+@option("--for", "for_s", type=float, metavar="SECONDS", help="End after so long.")
+@option("--idle", "idle_s", type=float, metavar="SECONDS", help="End when nothing has come for so long.")
+@option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+@quiet_option
+def listen(command: tuple[str, ...], **given: Any) -> None:
+    """Listen as a StatsD server does and, at the end, print what arrived, summed by name and tags.
+
+    \b
+    logstatsd listen
+    logstatsd listen -- logstatsd replay access.log --app myapp:app
+
+    With a COMMAND, it runs that with DD_AGENT_HOST and DD_DOGSTATSD_PORT set to where it listens, and ends
+    when the command does, with its exit code.
+    """
+    from logstatsd.hearing import hear  # noqa: PLC0415
+
+    hear(command, given)
+
+
 __all__ = ["cli", "flask_command"]

@@ -1,0 +1,30 @@
+"""Draw docs/report.svg: the report of the sample log, as a terminal shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from logstatsd import apps
+from logstatsd.pipeline import Run, Settler, open_logs
+from logstatsd.report import as_table
+from logstatsd.routes import Router
+from logstatsd.summary import Summary
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    """Write the picture beside this script."""
+    app = apps.load([f"{ROOT / 'sample_logs/shop.py'}:app"])
+    summary, settler = Summary(), Settler(app)
+    for piece in Run(open_logs([str(ROOT / "sample_logs/nginx.log")]), Router(app.snapshot())).pieces():
+        summary.add(settler.settle(piece.batch))
+    console = Console(record=True, width=140, file=Path("/dev/null").open("w"), highlight=False)
+    console.print(as_table(summary, "total"))
+    console.save_svg(str(ROOT / "docs/report.svg"), title="logstatsd report access.log --app shop:app")
+
+
+if __name__ == "__main__":
+    main()

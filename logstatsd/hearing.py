@@ -1,0 +1,69 @@
+"""What `listen` does: run the listener until it is told to end, or around a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logstatsd.errors import OptionError
+from logstatsd.listen import Listener, render
+from logstatsd.options import say
+from logstatsd.session import show
+
+if TYPE_CHECKING:
+    from logstatsd.listen import Tally
+
+DRAIN_S = 0.3
+"""How long after a command's end a datagram may still be on its way to us."""
+
+
+def hear(command: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Listen, then print what arrived. Raises OptionError."""
+    port = given["port"] if given["port"] is not None else 0 if command else 8125
+    with Listener(given["host"], port, given["socket"], tcp=given["tcp"]) as listener:
+        say(f"listening at {listener.address}; Ctrl-C ends", quiet=given["quiet"] or bool(command))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: listener.stop())
+        ends = {"count": given["count"], "for_s": given["for_s"], "idle_s": given["idle_s"]}
+        code = _around(command, listener, ends) if command else listener.run(**ends) and 0
+        _print(listener.tally, given)
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) -> int:
+    """Run a command that sends to the listener, until it ends; returns its exit code."""
+    try:
+        process = subprocess.Popen(command, env={**os.environ, **_destination(listener)})
+    except OSError as error:
+        raise OptionError(f"{command[0]}: cannot be run: {error.strerror}") from None
+
+    def wait() -> None:
+        process.wait()
+        threading.Timer(DRAIN_S, listener.stop).start()
+
+    threading.Thread(target=wait, daemon=True).start()
+    listener.run(**ends)
+    process.terminate()
+    return process.wait()
+
+
+def _destination(listener: Listener) -> dict[str, str]:
+    """The environment that leads a datadog client to the listener."""
+    scheme, _, place = listener.address.partition("://")
+    if scheme == "udp":
+        host, _, port = place.rpartition(":")
+        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port}
+    return {"DD_DOGSTATSD_URL": listener.address}
+
+
+def _print(tally: Tally, given: dict[str, Any]) -> None:
+    malformed = f", {tally.malformed:,} malformed lines" if tally.malformed else ""
+    say(f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}", quiet=given["quiet"])
+    show(json.dumps(tally.as_json(), indent=2) if given["as_json"] else render(tally), None)
