@@ -52,9 +52,9 @@ class Value:
     def convert(self, text: str) -> Any:
         if self._kind == "text":
             return text
-        if self._digits and len(text) != self._digits:
-            raise RefusedError
         try:
+            if self._digits and len(text) != self._digits:
+                raise RefusedError
             value = self._convert(text)
         except ValueError:
             raise self._error from None
