@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parent.parent / "docs"
 FILES = sorted((DOCS / "deploy").iterdir())
-COMMAND = "logstatsd replay"
 
 
 def test_every_file_is_in_the_table_and_the_other_way_round() -> None:
@@ -70,3 +70,15 @@ def test_cron_runs_the_crontab(need: Callable[[str], str]) -> None:
         pytest.skip("this crontab cannot check a file without installing it")
     check = "-T" if "-T" in help_text else "-n"
     subprocess.run(["crontab", check, "-"], input=lines, text=True, check=True, capture_output=True)
+
+
+def test_the_sidecar_runs_what_the_service_runs() -> None:
+    text = (DOCS / "deploy" / "Dockerfile").read_text()
+    sidecar = [
+        part
+        for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)", text, re.MULTILINE)
+        for part in json.loads(line)
+    ]
+    service = (DOCS / "deploy" / "logstatsd-follow.service").read_text()
+    program, *arguments = re.search(r"^ExecStart=(.*)", service, re.MULTILINE)[1].split()
+    assert sidecar == [Path(program).name, *arguments]
