@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import signal
 import sys
 from typing import IO, Any
 
@@ -18,7 +17,6 @@ def send(pipe: IO[bytes] | None, item: Any) -> None:
 
 def serve() -> None:
     """Be a worker: read the work, then tasks, from standard input; write results to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     gc.disable()
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

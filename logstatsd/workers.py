@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Event, Lock, Semaphore, Thread, local
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from logstatsd.errors import LogstatsdError
@@ -39,11 +39,12 @@ def processes(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) 
 
     def feed() -> None:
         try:
+            room.acquire()
             for task in tasks:
-                room.acquire()
                 if over.is_set():
                     return
                 under_way.put(pool.submit(task))
+                room.acquire()  # before the next task is read, which may hold a chunk's bytes
         except BaseException as error:  # the reader's to raise
             failed: Future[Result] = Future()
             failed.set_exception(error)
@@ -63,28 +64,33 @@ def processes(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) 
 
 
 class _Pool:
-    """Worker processes, each served by a thread of its own that waits for it."""
+    """Threads, started as tasks come, each of which serves a worker process of its own."""
 
     def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._workers = [_Worker(work) for _ in range(jobs)]
+        self._work = work
         self._threads = ThreadPoolExecutor(jobs)
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._mine = local()
+        self._workers: list[_Worker] = []
+        self._starting = Lock()
+        self._over = False
 
     def submit(self, task: Any) -> Future[Any]:
         return self._threads.submit(self._run, task)
 
     def _run(self, task: Any) -> Any:
-        worker = self._idle.get()
-        try:
-            return worker.do(task)
-        finally:
-            self._idle.put(worker)
+        if not hasattr(self._mine, "worker"):
+            with self._starting:
+                if self._over:
+                    raise WorkerError("the run is over")
+                self._mine.worker = _Worker(self._work)
+                self._workers.append(self._mine.worker)
+        return self._mine.worker.do(task)
 
     def end(self) -> None:
         """End the workers, whatever they are at."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._starting:
+            self._over = True
         for worker in self._workers:
             worker.end()
         self._threads.shutdown()
@@ -100,7 +106,10 @@ class _Worker:
     def __init__(self, work: Callable[[Any], Any]) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}; from logstatsd.worker import serve; serve()"
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-I", "-S", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is this process's to handle
         )
         self._work: Callable[[Any], Any] | None = work
 
