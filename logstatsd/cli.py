@@ -17,6 +17,7 @@ from logstatsd.options import (
     metric_options,
     option,
     quiet_option,
+    resume_options,
     run_options,
     say,
 )
@@ -93,10 +94,10 @@ def report(
 def _caption(run: Run, summary: Summary) -> str:
     from logstatsd.report import caption  # noqa: PLC0415
 
-    sources = {log.log_format.duration_source for log in run.logs if log.detected}
-    if summary.parsed and not sources - {""}:
-        return f"{caption(summary)}; the log has no durations: {advice(run)}"
-    return f"{caption(summary)}; durations from {' and '.join(sorted(sources - {''})) or 'nothing'}"
+    sources = sorted({log_format.duration_source for log_format in run.formats} - {""})
+    if run.formats and not sources:
+        return f"{caption(summary)}; the log has no durations: {advice(run.formats[0])}"
+    return f"{caption(summary)}; durations from {' and '.join(sources) or 'nothing'}"
 
 
 def _show(summary: Summary, sort: str, renderer: str, output: str | None) -> None:
@@ -115,6 +116,7 @@ def _show(summary: Summary, sort: str, renderer: str, output: str | None) -> Non
 @option("-n", "--dry-run", is_flag=True, help="Print what would be sent; the same as --to stdout.")
 @option("--backfill", is_flag=True, help="Send ten-second points with the log's own times, not timings.")
 @option("--speed", type=float, metavar="X", help="Keep the log's own pace, X times as fast.")
+@resume_options
 @option("--json", "as_json", is_flag=True, help="End with one JSON object about what was sent.")
 @quiet_option
 def replay(logs: tuple[str, ...], **given: Any) -> None:
@@ -124,10 +126,17 @@ def replay(logs: tuple[str, ...], **given: Any) -> None:
     logstatsd replay access.log --app myapp:app
     logstatsd replay access.log --routes routes.json --host 10.0.0.5 --tag env:prod
     logstatsd replay access.log --app myapp:app --dry-run | head
+    logstatsd replay access.log --routes routes.json --resume -q
+    logstatsd replay access.log --routes routes.json --follow
     """
-    from logstatsd.sending import replay_once  # noqa: PLC0415
+    if given["resume"] or given["checkpoint"] or given["follow"]:
+        from logstatsd.resuming import replay_on  # noqa: PLC0415
 
-    replay_once(logs, given)
+        replay_on(logs, given)
+    else:
+        from logstatsd.sending import replay_once  # noqa: PLC0415
+
+        replay_once(logs, given)
 
 
 @cli.command(short_help="The app's rules; with logs, which of them are used.")

@@ -235,6 +235,32 @@ metric_options = _stack(
     ),
 )  # fmt: skip
 
+resume_options = _stack(
+    option("--resume", is_flag=True, help="Send only what was added since the last run; remember how far."),
+    option(
+        "--checkpoint", metavar="FILE",
+        help="Where to remember it, with --resume implied. Default: a file in the state directory.",
+    ),
+    option(
+        "--state-dir", metavar="DIR",
+        help="The state directory. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/logstatsd or "
+        "~/.local/state/logstatsd.",
+    ),
+    option(
+        "--from", "from_", type=click.Choice(["start", "end"]), default="start", show_default=True,
+        help="Where the first run begins.",
+    ),
+    option(
+        "--until-eof", is_flag=True,
+        help="Send a rotated file's last line even without its newline.",
+    ),
+    option("--wait", is_flag=True, help="Wait for another run to end, rather than end with 5."),
+    option(
+        "-f", "--follow", is_flag=True,
+        help="Go on as lines are written, through rotations, with --resume implied.",
+    ),
+)  # fmt: skip
+
 quiet_option = option("-q", "--quiet", is_flag=True, help="Say nothing on stderr unless something is wrong.")
 
 

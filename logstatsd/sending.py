@@ -1,86 +1,102 @@
-"""What `replay` does: from logs to a sink, and the account of every value."""
+"""What `replay` does: from logs to a sink."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from logstatsd.accounts import Account, conclude
 from logstatsd.errors import FormatError, OptionError, UndeliveredError
-from logstatsd.options import say
+from logstatsd.scan import Scanner
 from logstatsd.session import account, advice, load_app, nothing_fits, open_run, tallies
 from logstatsd.summary import Excluded
 
 if TYPE_CHECKING:
+    from logstatsd.formats import LogFormat
     from logstatsd.naming import Naming
-    from logstatsd.pipeline import Run
-    from logstatsd.replay import Sending, Totals
+    from logstatsd.replay import Sending
     from logstatsd.routes import Router
     from logstatsd.scan import Batch
     from logstatsd.sink import Sink
 
 BATCH_LINES = 10_000
 """Lines to a Batch of a replay: what a crash may send twice."""
-SCHEMA = 1
 
 
-@dataclass
-class Account:
-    """What became of the lines of a replay."""
+class Sender:
+    """Batches on their way to a server: the app, the naming, the sink, and what became of every line.
 
-    lines: int = 0
-    parsed: int = 0
-    outside: int = 0
-    excluded: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[str, bytes]] = field(default_factory=list)
-    oldest_s: float | None = None
-    started_s: float = field(default_factory=time.monotonic)
+    Making one loads the app, then looks for the server. Raises AppError, OptionError, UnreachableError.
+    """
 
-    def add(self, batch: Batch) -> None:
-        self.lines += batch.lines
-        self.parsed += batch.parsed
-        self.outside += batch.outside
-        self.rejected.update(batch.rejected)
-        self.samples += batch.samples[: 5 - len(self.samples)]
+    def __init__(self, given: dict[str, Any], counted: Account) -> None:
+        self.given, self.counted = given, counted
+        self.router, self.settler = load_app(given)
+        naming = naming_of(given, self.router)
+        self.sink = open_destination(given)
+        self._sending = sending_to(self.sink, naming, given)
+        self._excluded = Excluded(given["exclude"])
+        self._scanners: dict[LogFormat, Scanner] = {}
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started_s
+    def scan(self, log_format: LogFormat, data: bytes) -> None:
+        """Tally whole lines and send them. Raises FormatError, UndeliveredError."""
+        scanner = self._scanners.get(log_format)
+        if scanner is None:
+            refuse_untimed(log_format, bucket_s(self.given))
+            scanner = Scanner(log_format, self.router, bucket_s=bucket_s(self.given))
+            self._scanners[log_format] = scanner
+        self.send(self.settler.settle(scanner.scan(data)))
+
+    def send(self, batch: Batch) -> None:
+        """Send a Batch in which every route is decided. Raises UndeliveredError."""
+        self.counted.add(batch)
+        self.counted.excluded += self._excluded.take_out(batch)
+        self._sending.add(batch)
+
+    def flush(self) -> bool:
+        """Whether all that was sent has left. Raises UndeliveredError."""
+        return self._sending.flush()
+
+    def finish(self) -> UndeliveredError | None:
+        """Send what was held back; returns what went wrong, if anything did."""
+        try:
+            totals = self._sending.finish()
+        except UndeliveredError as error:
+            return error
+        return UndeliveredError(f"{self.sink.name}: {totals}") if totals.dropped else None
+
+    def conclude(self) -> None:
+        """Say what was sent."""
+        conclude(self.counted, self._sending.totals(), self.sink.name, self.given)
+
+    def close(self) -> None:
+        self.sink.close()
 
 
 def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     """Send what the logs hold. Raises UnreachableError, UndeliveredError and all that reading them may."""
     counted = Account()
-    router, settler = load_app(given)
-    naming = naming_of(given, router)
-    sink = open_destination(given)
-    sending = sending_to(sink, naming, given)
-    run = open_run(paths, router, given, lines=BATCH_LINES, bucket_s=bucket_s(given))
-    refuse_untimed(run)
-    excluded = Excluded(given["exclude"])
+    sender = Sender(given, counted)
     failure: UndeliveredError | None = None
     try:
-        for piece in tallies(run, settler, quiet=given["quiet"] or given["dry_run"]):
-            counted.add(piece.batch)
-            counted.excluded += excluded.take_out(piece.batch)
-            sending.add(piece.batch)
-        totals = sending.finish()
-    except UndeliveredError as error:
-        failure, totals = error, sending.totals()
+        run = open_run(paths, sender.router, given, lines=BATCH_LINES, bucket_s=bucket_s(given))
+        for log in run.logs:
+            if log.detected:
+                refuse_untimed(log.log_format, run.bucket_s)
+        try:
+            for piece in tallies(run, sender.settler, quiet=given["quiet"] or given["dry_run"]):
+                sender.send(piece.batch)
+        except UndeliveredError as error:
+            failure = error
+        failure = sender.finish() if failure is None else failure
     finally:
-        sink.close()
+        sender.close()
     nothing_fits(run, counted.lines, counted.parsed, counted.outside, counted.samples)
     if not given["quiet"]:
-        account(run, settler, counted.rejected, counted.samples, counted.lines)
-    conclude(counted, totals, sink, given)
-    if failure or totals.dropped:
-        raise failure or UndeliveredError(f"{sink.name}: {totals}")
+        account(run, sender.settler, counted.rejected, counted.samples, counted.lines)
+    sender.conclude()
+    if failure:
+        raise failure
 
 
 def naming_of(given: dict[str, Any], router: Router) -> Naming:
@@ -144,59 +160,9 @@ def bucket_s(given: dict[str, Any]) -> int:
     return 10 if given["backfill"] else 1 if given["speed"] else 0
 
 
-def refuse_untimed(run: Run) -> None:
+def refuse_untimed(log_format: LogFormat, bucket_s: int) -> None:
     """Raise FormatError where a log has no durations, or no times where those are needed."""
-    for log in run.logs:
-        if log.detected and "duration" not in log.log_format.chosen:
-            raise FormatError(f"{log.source.name}: the log has no durations; {advice(run)}")
-        if log.detected and run.bucket_s and "time" not in log.log_format.chosen:
-            raise FormatError(f"{log.source.name}: the log has no times; leave --speed and --backfill out")
-
-
-def conclude(counted: Account, totals: Totals, sink: Sink, given: dict[str, Any]) -> None:
-    """Say what was done: one line, notes on time where they matter, or one JSON object."""
-    from logstatsd.backfill import history_note  # noqa: PLC0415
-    from logstatsd.replay import time_note  # noqa: PLC0415
-
-    quiet = given["quiet"]
-    if given["as_json"]:
-        click.echo(json.dumps(as_json(counted, totals)), file=sys.stderr if given["dry_run"] else None)
-    rejected = f", {counted.rejected.total():,} rejected" if counted.rejected else ""
-    untimed = f", {totals.untimed:,} without a duration" if totals.untimed else ""
-    folded = f", {totals.folded:,} of them folded into overflow" if totals.folded else ""
-    unconfirmed = (
-        f"; delivery of {totals.unconfirmed:,} unconfirmed: nobody can see a remote UDP receiver's losses"
-        if totals.unconfirmed
-        else ""
-    )
-    what = "points" if given["backfill"] else "timings"
-    say(
-        f"{counted.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {what} "
-        f"sent to {sink.name} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}",
-        quiet=quiet,
-    )
-    note = history_note(totals) if given["backfill"] else time_note(totals.oldest_s, time.time())
-    if note and not given["speed"]:
-        say(note, quiet=quiet)
-
-
-def as_json(counted: Account, totals: Totals) -> dict[str, Any]:
-    """What `replay --json` says; the names are stable, see the README."""
-    from logstatsd.report import iso  # noqa: PLC0415
-
-    return {
-        "schema": SCHEMA,
-        "lines": counted.lines,
-        "parsed": counted.parsed,
-        "rejected": counted.rejected.total(),
-        "outside": counted.outside,
-        "excluded": counted.excluded,
-        "untimed": totals.untimed,
-        "due": totals.due,
-        "sent": totals.sent,
-        "dropped": totals.dropped,
-        "unconfirmed": totals.unconfirmed,
-        "series": totals.series,
-        "oldest": iso(totals.oldest_s),
-        "seconds": round(counted.seconds, 3),
-    }
+    if "duration" not in log_format.chosen:
+        raise FormatError(f"the log has no durations to send; {advice(log_format)}")
+    if bucket_s and "time" not in log_format.chosen:
+        raise FormatError("the log has no times; leave --speed and --backfill out")

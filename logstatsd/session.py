@@ -13,8 +13,10 @@ from logstatsd.errors import FormatError, InputError, OptionError
 from logstatsd.options import clean_bytes, is_terminal, roles, say
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator
 
+    from logstatsd.formats import LogFormat
     from logstatsd.pipeline import Log, Piece, Run, Settler
     from logstatsd.routes import Router
 
@@ -105,16 +107,28 @@ def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def account(run: Run, settler: Settler, rejected: Any, samples: list[tuple[str, bytes]], lines: int) -> None:
+def account(
+    run: Run, settler: Settler, rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int
+) -> None:
     """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
     for log in run.logs:
         for problem in log.source.problems:
             say(problem)
-    if rejected.total():
+    say_rejected(rejected, samples, lines)
+    say_unproven(settler)
+
+
+def say_rejected(rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int) -> None:
+    """Say how many lines were rejected, why, and what the first look like."""
+    if rejected:
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
         say(f"{rejected.total():,} of {lines:,} lines rejected: {why}")
         for reason, line in samples[:3]:
             say(f"  {reason}: {clean_bytes(line)}")
+
+
+def say_unproven(settler: Settler) -> None:
+    """Say which requests keep a rule that only the app could have proven."""
     if settler.unproven:
         rules = ", ".join(f"{rule} ({count:,})" for rule, count in sorted(settler.unproven.items())[:5])
         asked = "could not be asked" if settler.app else "were not asked, as the app is not loaded"
@@ -147,14 +161,13 @@ def show(shown: Any, output: str | None) -> None:
         raise InputError(f"{output or 'stdout'}: cannot be written: {error.strerror}") from None
 
 
-def advice(run: Run) -> str:
+_ADVICE = {
+    "nginx": "add $request_time to nginx's log_format, or %(D)s to gunicorn's access_log_format",
+    "gunicorn": "add %(D)s (microseconds) to gunicorn's access_log_format",
+    "apache": "add %D (microseconds) to Apache's LogFormat",
+}
+
+
+def advice(log_format: LogFormat) -> str:
     """What to add to the server's configuration so that its log has durations."""
-    server = next((log.log_format.server for log in run.logs if log.detected), "nginx")
-    where = {
-        "gunicorn": "add %(D)s (microseconds) to gunicorn's access_log_format",
-        "apache": "add %D (microseconds) to Apache's LogFormat",
-    }
-    return where.get(
-        server,
-        "add $request_time to nginx's log_format, or %(D)s to gunicorn's access_log_format",
-    )
+    return _ADVICE.get(log_format.server, _ADVICE["nginx"])

@@ -1,0 +1,175 @@
+"""What `replay --resume` and `--follow` do: send what was added to the logs, and remember how far."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logstatsd.accounts import NOTHING, Account, conclude
+from logstatsd.checkpoint import Store, default_path
+from logstatsd.errors import OptionError
+from logstatsd.follow import Control, follow
+from logstatsd.options import roles, say
+from logstatsd.rotation import resume, start
+from logstatsd.sending import BATCH_LINES, Sender
+from logstatsd.session import say_rejected, say_unproven
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from logstatsd.checkpoint import LogState
+    from logstatsd.formats import LogFormat
+    from logstatsd.portions import Portion
+
+FLUSH_S = 1.0
+"""How long a timing may wait in a datagram that is not full, while the log is followed."""
+
+
+def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Send what the logs hold beyond the checkpoint. Raises what reading, sending and the checkpoint may."""
+    if given["since"] or given["until"] or given["speed"]:
+        raise OptionError(
+            "--resume and --follow take all that is new; leave out --since, --until and --speed"
+        )
+    destination = destination_name(given)
+    path = given["checkpoint"] or default_path(given["state_dir"], paths, destination)
+    with Store(path, destination, wait=given["wait"]) as store, Control() as control:
+        states = {log: _known(log, store, given) for log in dict.fromkeys(paths)}
+        delivery = _Delivery(store, given)
+        try:
+            for portion in _unread(states, control, given):
+                delivery.take(portion)
+                if control.stopped():
+                    break
+            delivery.finish()
+        finally:
+            delivery.close()
+    if control.signal:
+        click.get_current_context().exit(128 + control.signal)
+
+
+def destination_name(given: dict[str, Any]) -> str:
+    """What a checkpoint knows the server by; found without the datadog client, whose rules these are."""
+    if given["dry_run"]:
+        raise OptionError("--dry-run sends nothing, so there is nothing to resume; leave one of them out")
+    if given["socket"]:
+        return f"unix:{given['socket']}"
+    url = os.environ.get("DD_DOGSTATSD_URL")
+    if url and not given["host"] and not given["port"]:
+        return url
+    host = given["host"] or os.environ.get("DD_AGENT_HOST") or "localhost"
+    port = given["port"] or os.environ.get("DD_DOGSTATSD_PORT") or 8125
+    return f"{'tcp' if given['tcp'] else 'udp'}:{host}:{port}"
+
+
+def _known(log: str, store: Store, given: dict[str, Any]) -> LogState:
+    """Where the last run stopped; for a log that is new, where the first one begins."""
+    if log == "-":
+        raise OptionError("--resume and --follow: only a file can be read on from where a run stopped")
+    state = store.checkpoint.logs.get(log)
+    if state is None:
+        state = start(log, given["from_"])
+        store.save(store.checkpoint.with_log(log, state))
+        say(f"{log}: first run, from its {given['from_']}", quiet=given["quiet"])
+    return state
+
+
+def _unread(
+    states: Mapping[str, LogState], control: Control, given: dict[str, Any]
+) -> Iterator[Portion | None]:
+    """The lines that were not sent yet, in portions; None where there are none for now."""
+    until_eof = given["until_eof"]
+    if given["follow"]:
+        yield from follow(states, control, say, max_lines=BATCH_LINES, until_eof=until_eof)
+        return
+    for log, state in states.items():
+        with resume(log, state) as plan:
+            yield from plan.portions(max_lines=BATCH_LINES, until_eof=until_eof)
+        for note in plan.notes:
+            say(note)
+
+
+class _Delivery:
+    """Sends portions, and moves the checkpoint once what it covers was flushed.
+
+    Neither the app nor the server is looked for before there is a line to send.
+    """
+
+    def __init__(self, store: Store, given: dict[str, Any]) -> None:
+        self._store, self._given = store, given
+        self._sender: Sender | None = None
+        self._counted = Account()
+        self._checkpoint = store.checkpoint
+        self._flushed_s = time.monotonic()
+
+    def take(self, portion: Portion | None) -> None:
+        """Send a portion. Raises UndeliveredError; then the checkpoint stays where it was."""
+        if portion is not None:
+            state = portion.state
+            if portion.chunk.data:
+                log_format = self._format(portion)
+                state = state._replace(format=asdict(log_format))
+                self._open().scan(log_format, portion.chunk.data)
+            self._checkpoint = self._checkpoint.with_log(portion.log, state)
+        waited_s = time.monotonic() - self._flushed_s
+        if waited_s >= FLUSH_S or (portion is not None and not self._given["follow"]):
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._checkpoint is self._store.checkpoint:
+            return
+        if self._sender is None or self._sender.flush():
+            self._store.save(self._checkpoint)
+            self._checkpoint = self._store.checkpoint
+        self._flushed_s = time.monotonic()
+
+    def _format(self, portion: Portion) -> LogFormat:
+        """The log's format: as given, as the checkpoint knows it, or as the lines show."""
+        from logstatsd.detect import choose, detect  # noqa: PLC0415
+        from logstatsd.formats import LogFormat  # noqa: PLC0415
+
+        given = self._given
+        assigned = roles(given["fields"], given["time_field"], given["host_header"])
+        known = self._checkpoint.logs[portion.log].format
+        if given["log_format"]:
+            found = choose(given["log_format"])
+        elif known:
+            return LogFormat(**{**known, "assigned": tuple(map(tuple, known["assigned"]))})
+        else:
+            detected = detect(portion.chunk.data or b"", portion.log, fields=assigned)
+            found = detected.log_format
+            if detected.note:
+                say(f"{portion.log}: {detected.note}", quiet=given["quiet"])
+        for role, name in assigned.items():
+            found = found.assign(role, name)
+        return found
+
+    def _open(self) -> Sender:
+        if self._sender is None:
+            self._sender = Sender(self._given, self._counted)
+        return self._sender
+
+    def finish(self) -> None:
+        """Flush, move the checkpoint, and say what was done. Raises UndeliveredError."""
+        failure = self._sender.finish() if self._sender else None
+        if failure is None and self._checkpoint is not self._store.checkpoint:
+            self._store.save(self._checkpoint)
+        counted = self._counted
+        if self._sender is None:
+            conclude(counted, NOTHING, "", self._given)
+            return
+        if not self._given["quiet"]:
+            say_rejected(counted.rejected, counted.samples, counted.lines)
+            say_unproven(self._sender.settler)
+        self._sender.conclude()
+        if failure:
+            raise failure
+
+    def close(self) -> None:
+        """Let go of the server."""
+        if self._sender:
+            self._sender.close()
