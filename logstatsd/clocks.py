@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LONGEST_DIGITS = 15
 """A number of more digits is not a duration: 10**15 microseconds are thirty years."""
 
+_NUMBER = re.compile(rb"\d{1,40}(?:\.\d{0,40})?(?:[eE][+-]?\d{1,3})?")
+
 
 def _whole(scale_us: int) -> Callable[[bytes], int]:
     def convert(text: bytes) -> int:
@@ -43,11 +45,10 @@ def _any_number(scale_us: int) -> Callable[[bytes], int]:
     """A number as JSON writers have it: with any number of decimals, or an exponent."""
 
     def convert(text: bytes) -> int:
-        try:
-            number = Decimal(text.decode("ascii"))
-        except ArithmeticError:
-            raise ValueError(text) from None
-        if not number.is_finite() or number < 0 or number.adjusted() >= LONGEST_DIGITS - 6:
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(text)
+        number = Decimal(text.decode("ascii"))
+        if number.adjusted() >= LONGEST_DIGITS - 6:
             raise ValueError(text)
         return int((number * scale_us).to_integral_value())
 

@@ -36,7 +36,7 @@ NGINX: dict[str, Field] = {
     "document_uri": Field("text", "path"),
     "status": Field("status", "status"),
     "time_local": Field("clf", "time"),
-    "time_iso8601": Field("word", "time"),
+    "time_iso8601": Field("iso", "time"),
     "msec": Field("number", "time"),
     "host": Field("word", "host"),
     "http_host": Field("text", "host"),
@@ -60,7 +60,7 @@ NGINX: dict[str, Field] = {
         _WORD,
         "remote_addr realip_remote_addr realip_remote_port server_addr server_name hostname scheme"
         " server_protocol request_id request_completion pipe https nginx_version proxy_host"
-        " proxy_protocol_addr proxy_protocol_server_addr binary_remote_addr is_args ssl_protocol ssl_cipher"
+        " proxy_protocol_addr proxy_protocol_server_addr is_args ssl_protocol ssl_cipher"
         " ssl_session_id ssl_session_reused ssl_server_name ssl_early_data upstream_cache_status http2 http3",
     ),
 }

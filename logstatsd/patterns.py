@@ -10,16 +10,17 @@ _METHOD = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
 _PROTOCOL = rb"(?: HTTP/\d[\d.]*+)?+"
 _SIGNED = "signature and status"
 _WITH_QUERY = "request with query"
-_LIST_PART = rb'[^ ,\n"]*+'
 
 _SHAPES = {
-    "number": rb"[-\d.]*+",
     "status": rb"\d{3}",
     "clf": rb"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}",
     "clf_bracketed": rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]",
-    "list": _LIST_PART + rb"(?:(?:, | : )" + _LIST_PART + rb")*+",
+    "iso": rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d\d:\d\d|Z)",
 }
 """Kinds of value whose shape does not depend on where they stand."""
+
+_INSIDE_WORDS = frozenset(":-._/=+@%")
+"""What a value without spaces may hold besides letters and digits: an address, a host, `HTTP/1.1`."""
 
 
 class TextReader:
@@ -123,31 +124,63 @@ def _shape(log_format: LogFormat, n: int) -> bytes:
     """The pattern of the values of the variable at position `n`, given what stands around it."""
     tokens = log_format.tokens
     kind = tokens[n].field.kind  # type: ignore[union-attr]
+    literal = _literal_after(tokens, n)
     if kind in _SHAPES:
         return _SHAPES[kind]
-    literal = _literal_after(tokens, n)
-    if kind == "word":
-        return b'[^ "\n' + re.escape(literal[:1].encode()) + b"]*+"
-    if _is_quoted(tokens, n):
-        return SERVERS[log_format.server].quoted
+    if kind == "number":
+        return rb"-?+[\d.]*+" if literal[:1] == "-" else rb"[-\d.]*+"
+    if kind == "list":
+        return _list(literal)
+    if kind == "word" and not _runs_on(literal):
+        return _no_space(literal) + b"*+"
+    return SERVERS[log_format.server].quoted if _is_quoted(tokens, n) else _free(log_format, n, kind, literal)
+
+
+def _free(log_format: LogFormat, n: int, kind: str, literal: str) -> bytes:
+    """The pattern of a value that ends where what comes next begins."""
     if not literal:
-        return rb"[^\n]*?" if n + 1 < len(tokens) else rb"[^\n]*+"
+        return rb"[^\n]*?" if n + 1 < len(log_format.tokens) else rb"[^\n]*+"
     if literal[0] == "\t":
         return rb"[^\t\n]*+"
-    return rb"(?>[^\n]*?(?=" + _next(log_format, n) + rb"))"
+    inside = rb'[^ "\n]' if kind == "word" else rb"[^\n]"
+    return rb"(?>" + inside + rb"*?(?=" + _next(log_format, n) + rb"))"
+
+
+def _runs_on(literal: str) -> bool:
+    """Whether a value without spaces may go on after what looks like the literal that ends it."""
+    return bool(literal) and (literal[0].isalnum() or literal[0] in _INSIDE_WORDS)
+
+
+def _no_space(literal: str) -> bytes:
+    return b'[^ "\n' + re.escape(literal[:1].encode()) + b"]"
+
+
+def _list(literal: str) -> bytes:
+    """Values joined by `, ` and ` : `, up to the literal; where that is `]`, an IPv6 address may hold one."""
+    part = b"[^ ," + _no_space(literal)[3:] + b"*+"
+    part += rb"(?:\](?=[:,])" + part + rb")*+" if literal[:1] == "]" else b""
+    return part + rb"(?:(?:, | : )" + part + rb")*+"
 
 
 def _next(log_format: LogFormat, n: int) -> bytes:
-    """What must follow the variable at `n`: the literal, and the next value where that has a shape."""
+    """What must follow the variable at `n`: the literals and the values with a shape, up to a free text.
+
+    After a quoted value the next one is enough. Repetition is bounded, since this is tried at every position
+    of the variable's value.
+    """
     tokens = log_format.tokens
-    literal = _literal_after(tokens, n)
-    if not literal:
-        return rb"\r?\n" if n + 1 >= len(tokens) else b""
-    follows = tokens[n + 2] if n + 2 < len(tokens) else ""
-    known = isinstance(follows, Token) and _SHAPES.get(follows.field.kind)
-    return re.escape(literal.encode()) + (
-        known + re.escape(_literal_after(tokens, n + 2).encode()) if known else b""
-    )
+    stop = min(n + 4, len(tokens)) if _is_quoted(tokens, n) else len(tokens)
+    pattern = b""
+    for m in range(n + 1, stop):
+        token = tokens[m]
+        if isinstance(token, str):
+            pattern += re.escape(token.encode())
+        elif token.field.kind in ("text", "request") or _runs_on(_literal_after(tokens, m)):
+            return pattern
+        else:
+            bounded = _shape(log_format, m).replace(b")*+", b"){0,16}+").replace(b"*+", b"{0,256}+")
+            pattern += bounded
+    return pattern if stop < len(tokens) else pattern + rb"\r?\n"
 
 
 def _literal_after(tokens: tuple[str | Token, ...], n: int) -> str:
@@ -159,7 +192,8 @@ def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> b
     """Method and target, together, up to its query or with it; or, captured empty, whatever else is there."""
     target = SERVERS[log_format.server].target
     rest = rb"(?:[?#](?:" + target.replace(b"?#", b"") + rb")?+)?+"
-    request = _METHOD + b" " + target
+    nothing = b"" if _is_quoted(log_format.tokens, n) else b"(?!- )"  # else `- 0.042` would be one
+    request = nothing + _METHOD + b" " + target
     captured = b"(" + request + rest + b")" if query else b"(" + request + b")" + rest
     return b"(?:" + captured + _PROTOCOL + b"(?=" + _next(log_format, n) + b")|" + garbage + b")"
 

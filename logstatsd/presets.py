@@ -14,8 +14,18 @@ GUNICORN_DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 _HEAD = '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512 "-" "curl/8.5"'
 
 
+class Expected(NamedTuple):
+    """What a sample line tells of its request."""
+
+    method: str = "GET"
+    target: str = "/orders/7?page=2"
+    status: int = 200
+    time: str | None = "2026-11-22T13:25:15+00:00"
+    duration_us: int | None = None
+
+
 class Preset(NamedTuple):
-    """A format, a line of it, and the duration that the line tells, in microseconds.
+    """A format, a line of it, and what the line tells.
 
     `detected` is off for formats that no line can be told by: they must be named. `note` is said where the
     format was found by detection.
@@ -23,20 +33,21 @@ class Preset(NamedTuple):
 
     log_format: LogFormat
     sample: str
-    duration_us: int | None
+    expected: Expected
     detected: bool = True
     note: str = ""
 
 
 def _nginx(name: str, after: str, tail: str, duration_us: int | None, note: str = "") -> Preset:
-    return Preset(LogFormat(name, NGINX_COMBINED + after, "nginx"), _HEAD + tail, duration_us, note=note)
+    log_format = LogFormat(name, NGINX_COMBINED + after, "nginx")
+    return Preset(log_format, _HEAD + tail, Expected(duration_us=duration_us), note=note)
 
 
 def _gunicorn(
     name: str, after: str, tail: str, duration_us: int | None, *, detected: bool = True, note: str = ""
 ) -> Preset:
     log_format = LogFormat(name, GUNICORN_DEFAULT + after, "gunicorn")
-    return Preset(log_format, _HEAD + tail, duration_us, detected, note)
+    return Preset(log_format, _HEAD + tail, Expected(duration_us=duration_us), detected, note)
 
 
 _PRESETS = (
@@ -73,8 +84,8 @@ _PRESETS = (
         LogFormat(
             "common", '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent', "nginx"
         ),
-        '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7 HTTP/1.1" 200 512',
-        None,
+        '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512',
+        Expected(),
     ),
     _nginx(
         "combined-and-more",

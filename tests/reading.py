@@ -1,0 +1,27 @@
+"""Reads lines the way the commands do, for tests that look at single requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from logstatsd import apps
+from logstatsd.routes import Router
+from logstatsd.rows import Entry, LineReader
+
+if TYPE_CHECKING:
+    from logstatsd.formats import LogFormat
+
+NO_RULES = Router(apps.from_object(Flask("app", static_folder=None)).snapshot())
+
+
+def entries(log_format: LogFormat, data: bytes) -> list[Entry]:
+    """Every line of `data` in a format, rejected ones too."""
+    return list(LineReader(log_format, NO_RULES).entries(data))
+
+
+def entry(log_format: LogFormat, line: bytes) -> Entry:
+    """One line in a format."""
+    (found,) = entries(log_format, line.rstrip(b"\n") + b"\n")
+    return found
