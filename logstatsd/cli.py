@@ -59,13 +59,13 @@ flask_command = cli
 @option("--csv", "renderer", flag_value="csv", help="Comma-separated values.")
 @option("--markdown", "renderer", flag_value="markdown", help="A Markdown table.")
 @option("-o", "--output", metavar="FILE", help="Write the report to FILE instead of stdout.")
+@option("-f", "--follow", is_flag=True, help="Keep the table up to date as the log is written, like top.")
 @quiet_option
 def report(
     logs: tuple[str, ...],
     by: tuple[str, ...],
     sort: str,
     renderer: str | None,
-    output: str | None,
     **given: Any,
 ) -> None:
     """Print, per rule and method, the requests, errors and percentiles of access logs.
@@ -75,16 +75,22 @@ def report(
     logstatsd report access.log* --app myapp:app --by endpoint --sort p95
     zcat old.gz | logstatsd report - --routes routes.json --json | jq .rows
     """
+    from logstatsd.report import RENDERERS  # noqa: PLC0415
     from logstatsd.summary import Excluded, Summary  # noqa: PLC0415
 
+    summary = Summary(by or ("rule", "method"), Excluded(given["exclude"]))
+    if given["follow"]:
+        from logstatsd.watching import watch  # noqa: PLC0415
+
+        watch(logs, summary, sort, renderer or "table", given)
+        return
     router, settler = load_app(given)
     run = open_run(logs, router, given)
-    summary = Summary(by or ("rule", "method"), Excluded(given["exclude"]))
     for piece in tallies(run, settler, quiet=given["quiet"]):
         summary.add(piece.batch)
     summary.skipped_bytes = run.skipped_bytes
     nothing_fits(run, summary.lines, summary.parsed, summary.outside, summary.span.samples)
-    _show(summary, sort, renderer or "table", output)
+    show(RENDERERS[renderer or "table"](summary, sort), given["output"])
     if not given["quiet"]:
         account(run, settler, summary.rejections, summary.span.samples, summary.lines)
         if not renderer:
@@ -98,12 +104,6 @@ def _caption(run: Run, summary: Summary) -> str:
     if run.formats and not sources:
         return f"{caption(summary)}; the log has no durations: {advice(run.formats[0])}"
     return f"{caption(summary)}; durations from {' and '.join(sources) or 'nothing'}"
-
-
-def _show(summary: Summary, sort: str, renderer: str, output: str | None) -> None:
-    from logstatsd.report import RENDERERS  # noqa: PLC0415
-
-    show(RENDERERS[renderer](summary, sort), output)
 
 
 @cli.command(short_help="Send the timings to a StatsD server.")

@@ -13,10 +13,10 @@ from logstatsd.accounts import NOTHING, Account, conclude
 from logstatsd.checkpoint import Store, default_path
 from logstatsd.errors import OptionError
 from logstatsd.follow import Control, follow
-from logstatsd.options import roles, say
+from logstatsd.options import say
 from logstatsd.rotation import resume, start
 from logstatsd.sending import BATCH_LINES, Sender
-from logstatsd.session import say_rejected, say_unproven
+from logstatsd.session import format_of, say_rejected, say_unproven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,24 +129,12 @@ class _Delivery:
 
     def _format(self, portion: Portion) -> LogFormat:
         """The log's format: as given, as the checkpoint knows it, or as the lines show."""
-        from logstatsd.detect import choose, detect  # noqa: PLC0415
-        from logstatsd.formats import LogFormat  # noqa: PLC0415
-
-        given = self._given
-        assigned = roles(given["fields"], given["time_field"], given["host_header"])
         known = self._checkpoint.logs[portion.log].format
-        if given["log_format"]:
-            found = choose(given["log_format"])
-        elif known:
+        if known and not self._given["log_format"]:
+            from logstatsd.formats import LogFormat  # noqa: PLC0415
+
             return LogFormat(**{**known, "assigned": tuple(map(tuple, known["assigned"]))})
-        else:
-            detected = detect(portion.chunk.data or b"", portion.log, fields=assigned)
-            found = detected.log_format
-            if detected.note:
-                say(f"{portion.log}: {detected.note}", quiet=given["quiet"])
-        for role, name in assigned.items():
-            found = found.assign(role, name)
-        return found
+        return format_of(portion.log, portion.chunk.data or b"", self._given)
 
     def _open(self) -> Sender:
         if self._sender is None:

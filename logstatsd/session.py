@@ -70,6 +70,23 @@ def _open(paths: tuple[str, ...], given: dict[str, Any], router: Router) -> list
     return logs
 
 
+def format_of(log: str, lines: bytes, given: dict[str, Any]) -> LogFormat:
+    """The format given, or the one that some first lines fit. Raises FormatError."""
+    from logstatsd.detect import choose, detect  # noqa: PLC0415
+
+    assigned = roles(given["fields"], given["time_field"], given["host_header"])
+    if given["log_format"]:
+        found = choose(given["log_format"])
+    else:
+        detected = detect(lines, log, fields=assigned)
+        found = detected.log_format
+        if detected.note:
+            say(f"{log}: {detected.note}", quiet=given["quiet"])
+    for role, name in assigned.items():
+        found = found.assign(role, name)
+    return found
+
+
 def open_run(paths: tuple[str, ...], router: Router, given: dict[str, Any], **kwargs: Any) -> Run:
     """Open the logs for one pass. Raises InputError, FormatError, OptionError."""
     from datetime import datetime  # noqa: PLC0415
