@@ -15,7 +15,7 @@ from werkzeug.routing.map import MapAdapter
 from werkzeug.test import EnvironBuilder
 
 from logstatsd.errors import AppError
-from logstatsd.export import class_name, map_data
+from logstatsd.export import class_name, map_data, rules
 from logstatsd.labels import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
 from logstatsd.loading import Mounted, explained, isolated, load_spec, mounted_apps
 from logstatsd.snapshot import KEY, VERSION
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flask.cli import ScriptInfo
+    from werkzeug.routing import Rule
 
 # A host that no app is configured for, to see what an app makes of one.
 PROBE: Final = "logstatsd-probe"
@@ -88,6 +89,12 @@ class LoadedApp:
             "mounts": [_mount_data(mount) for mount in self._mounts],
         }
 
+    def rules(self) -> Iterator[Rule]:
+        """Every rule, in the order of `Router.rules`."""
+        for mount in self._mounts:
+            if mount.app is not None:
+                yield from rules(mount.app.url_map)
+
     def resolve(self, undecided: Undecided) -> tuple[Route, bool]:
         """What the app itself makes of a request, and whether that is proven.
 
@@ -121,14 +128,19 @@ class LoadedApp:
         try:
             with contextlib.redirect_stdout(sys.stderr), _app_context(app):
                 adapter.match(undecided.path, undecided.method, websocket=undecided.websocket)
-        except (RequestRedirect, BuildError):  # the latter is a redirect whose URL the app cannot make
-            return REDIRECT
-        except MethodNotAllowed as error:
-            return METHOD_NOT_ALLOWED if _by_matching(error) else UNMATCHED
-        except HTTPException:
-            return UNMATCHED
+        except (HTTPException, BuildError) as error:
+            return routing_failure(error)
         # The Router walks as Werkzeug does, so what matched is the rule that it would have kept.
         return undecided.fallback
+
+
+def routing_failure(error: BaseException) -> Route:
+    """The label of a request that was not routed; Flask keeps the reason as `routing_exception`."""
+    if isinstance(error, (RequestRedirect, BuildError)):  # the latter where the app cannot make the URL
+        return REDIRECT
+    if isinstance(error, MethodNotAllowed) and _by_matching(error):
+        return METHOD_NOT_ALLOWED
+    return UNMATCHED
 
 
 @contextlib.contextmanager

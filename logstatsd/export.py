@@ -35,8 +35,14 @@ def map_data(url_map: Map) -> dict[str, Any]:
         return {
             "merge_slashes": url_map.merge_slashes,
             "werkzeug": _habits(),
-            "rules": list(_rules(url_map._matcher._root, [])),
+            "rules": [_rule_data(rule, parts) for rule, parts in _walked(url_map._matcher._root, [])],
         }
+
+
+def rules(url_map: Map) -> Iterator[Rule]:
+    """The rules that `map_data` holds, in its order."""
+    url_map.update()
+    return (rule for rule, _ in _walked(url_map._matcher._root, []))
 
 
 @contextlib.contextmanager
@@ -88,14 +94,14 @@ def _groups_by_number() -> bool:
     return bool(values["v2"] == "v2")
 
 
-def _rules(state: Any, parts: list[Any]) -> Iterator[dict[str, Any]]:
-    """The rules of the state tree, in an order from which the same tree grows again."""
+def _walked(state: Any, parts: list[Any]) -> Iterator[tuple[Rule, list[Any]]]:
+    """The rules of the state tree with their parts, in an order from which the same tree grows again."""
     for rule in state.rules:
-        yield _rule_data(rule, parts)
+        yield rule, parts
     for content, after in state.static.items():
-        yield from _rules(after, [*parts, content])
+        yield from _walked(after, [*parts, content])
     for part, after in state.dynamic:
-        yield from _rules(after, [*parts, _part_data(part)])
+        yield from _walked(after, [*parts, _part_data(part)])
 
 
 def _part_data(part: Any) -> dict[str, Any]:
