@@ -51,16 +51,20 @@ def parse(line: bytes) -> Sample:
     name, tags = _name_and_tags(head)
     if not (name and colon and fields and fields[0]):
         raise ValueError("not a StatsD line")
-    numbers = tuple(float(value) for value in values.split(":"))
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("not a number")
     marks = {field[:1]: field[1:] for field in fields[1:]}
     tags += tuple(tag for tag in marks.get("#", "").split(",") if tag)
     rate = float(marks.get("@", 1))
     if not 0 < rate <= 1:
         raise ValueError("not a sample rate")
     timestamp = int(marks["T"]) if "T" in marks else None
-    return Sample(name, fields[0], tags, numbers, rate, timestamp)
+    return Sample(name, fields[0], tags, _numbers(values.encode()), rate, timestamp)
+
+
+def _numbers(packed: bytes) -> tuple[float, ...]:
+    numbers = tuple(map(float, packed.split(b":")))
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("not a number")
+    return numbers
 
 
 def _name_and_tags(head: str) -> tuple[str, tuple[str, ...]]:
@@ -102,6 +106,8 @@ class Tally:
         self.malformed = 0
         """Lines that are not StatsD."""
         self._max_series = max_series
+        # What stands around the values of a line, to where they are summed; most lines have been seen before.
+        self._known: dict[tuple[bytes, bytes], tuple[Sum, float]] = {}
 
     def add(self, packet: bytes) -> None:
         """Take in the lines of a packet."""
@@ -109,12 +115,22 @@ class Tally:
             if not line.strip():
                 continue
             try:
-                sample = parse(line)
+                self._add_line(line)
             except ValueError:
                 self.malformed += 1
-                continue
-            self.values += len(sample.values)
-            self._sum_of(sample).add(sample.values, sample.sample_rate)
+
+    def _add_line(self, line: bytes) -> None:
+        head, _, rest = line.partition(b":")
+        packed, _, tail = rest.partition(b"|")
+        known = self._known.get((head, tail))
+        if known is None:
+            sample = parse(line)
+            known = self._sum_of(sample), sample.sample_rate
+            if len(self._known) < self._max_series:
+                self._known[head, tail] = known
+        numbers = _numbers(packed)
+        self.values += len(numbers)
+        known[0].add(numbers, known[1])
 
     def _sum_of(self, sample: Sample) -> Sum:
         series = (sample.name, sample.type, sample.tags)

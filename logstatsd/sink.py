@@ -366,6 +366,9 @@ def _refuse_unusable_environment(*, explicit: bool) -> None:
         raise UnreachableError(
             f"DD_DOGSTATSD_URL {url!r} is of no kind that the datadog client knows: {known}"
         )
+    port = os.environ.get("DD_DOGSTATSD_PORT")
+    if port and not explicit and not url and not port.isdecimal():
+        raise UnreachableError(f"DD_DOGSTATSD_PORT {port!r} is not a port")
 
 
 def _why_unreachable(name: str, error: OSError) -> str:

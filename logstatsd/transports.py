@@ -54,7 +54,8 @@ class Transport:
         self._sock = sock
         # A blocking send with the kernel's own timeout needs one system call; Python's timeout needs two.
         sock.settimeout(None)
-        whole, rest = divmod(timeout_s, 1)
+        # Zero would mean for ever.
+        whole, rest = divmod(max(timeout_s, 0.001), 1)
         timeval = struct.pack("@ll", int(whole), int(rest * 1_000_000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 

@@ -461,3 +461,9 @@ def test_a_url_that_the_client_would_ignore_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("DD_DOGSTATSD_URL", "http://127.0.0.1:8125")
     with pytest.raises(UnreachableError, match="of no kind that the datadog client knows"):
         open_sink()
+
+
+def test_a_port_that_the_client_would_ignore_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DD_DOGSTATSD_PORT", "eight")
+    with pytest.raises(UnreachableError, match="DD_DOGSTATSD_PORT 'eight' is not a port"):
+        open_sink()
