@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from datadog.dogstatsd.base import DogStatsd
 
+    from logstatsd.queues import Queue
+
 QUEUE_BYTES = 64 << 10
 """How full a local UDP receiver's queue may be; Linux gives it 208 KiB by default."""
 LOOK_BYTES = 16 << 10
@@ -111,7 +113,7 @@ class SocketSink(Sink):
         # What may still wait in the server's queue, oldest first.
         self._in_flight: deque[Sent] = deque()
         self._in_flight_bytes = 0
-        self._last_queue: transports.Queue | None = None
+        self._last_queue: Queue | None = None
         self._unseen_bytes = 0
         self._next_send_s = 0.0
         try:
@@ -247,7 +249,9 @@ class SocketSink(Sink):
         self._rate = self._asked_rate if udp else None
         if udp and queue is None and self._asked_rate is None:
             self._rate = REMOTE_RATE
-        self._queue_bytes, self._look_bytes = QUEUE_BYTES, LOOK_BYTES
+        capacity_bytes = self._transport.capacity_bytes
+        self._queue_bytes = min(QUEUE_BYTES, capacity_bytes // 3) if capacity_bytes else QUEUE_BYTES
+        self._look_bytes = min(LOOK_BYTES, self._queue_bytes // 4)
 
     def _wait_for_server(self, give_up_s: float) -> None:
         """Connect again, with longer and longer pauses, until the clock is at `give_up_s`."""

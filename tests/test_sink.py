@@ -17,7 +17,7 @@ from batches import busy_batch
 from receivers import receiving
 from servers import Address, free_port
 
-from logstatsd import transports
+from logstatsd import queues
 from logstatsd.errors import UndeliveredError, UnreachableError
 from logstatsd.naming import Naming
 from logstatsd.replay import Replay, Totals
@@ -104,16 +104,18 @@ def test_datagrams_are_full_and_never_too_long(open_to: OpenTo, transport: str, 
 
 
 @contextmanager
-def slow_udp_receiver(pause_s: float = 0.0001) -> Iterator[tuple[Address, list[int]]]:
-    """Counts values, and rests after each datagram; with the buffer that Linux gives by default."""
+def slow_udp_receiver(buffer_bytes: int | None = None) -> Iterator[tuple[Address, list[int]]]:
+    """Counts values, and rests after each datagram; its buffer is the system's default unless said."""
     counts: list[int] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        if buffer_bytes:
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         receiver.bind(("127.0.0.1", 0))
 
         def run() -> None:
             while (datagram := receiver.recv(65536)) != b"stop":
                 counts.append(datagram.count(b"\n"))
-                time.sleep(pause_s)
+                time.sleep(0.0001)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -129,6 +131,13 @@ def test_a_slow_receiver_loses_nothing_with_pacing(open_to: OpenTo) -> None:
     with slow_udp_receiver() as (address, counts):
         totals = replay(open_to("udp", address), 100_000)
     assert (totals.sent, totals.dropped, sum(counts)) == (100_000, 0, 100_000)
+
+
+@pytest.mark.parametrize("buffer_bytes", [2_048, 16_384])
+def test_nor_does_one_whose_buffer_is_small(open_to: OpenTo, buffer_bytes: int) -> None:
+    with slow_udp_receiver(buffer_bytes) as (address, counts):
+        totals = replay(open_to("udp", address), 20_000)
+    assert (totals.sent, totals.dropped, sum(counts)) == (20_000, 0, 20_000)
 
 
 def test_without_pacing_it_loses_and_the_loss_is_counted(open_to: OpenTo) -> None:
@@ -314,7 +323,7 @@ def test_a_closed_udp_port_is_noticed_at_once() -> None:
 
 
 def test_a_closed_udp_port_is_noticed_without_procfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(transports, "PROC_NET", tmp_path)
+    monkeypatch.setattr(queues, "PROC_NET", tmp_path)
     with pytest.raises(UnreachableError, match="no StatsD server listens"):
         open_sink("127.0.0.1", free_port(socket.SOCK_DGRAM))
 
@@ -350,7 +359,7 @@ def test_a_name_that_does_not_resolve_is_named(tcp: bool) -> None:
 def test_a_receiver_that_cannot_be_seen_is_sent_to_at_a_fixed_rate_and_unconfirmed(
     open_to: OpenTo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(transports, "PROC_NET", tmp_path)
+    monkeypatch.setattr(queues, "PROC_NET", tmp_path)
     with receiving("udp") as inbox:
         sink = open_to("udp", inbox.address)
         started_s = time.monotonic()
