@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from logstatsd.checkpoint import LogState
     from logstatsd.formats import LogFormat
     from logstatsd.portions import Portion
-
-FLUSH_S = 1.0
-"""How long a timing may wait in a datagram that is not full, while the log is followed."""
 
 
 def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -104,20 +100,20 @@ class _Delivery:
         self._sender: Sender | None = None
         self._counted = Account()
         self._checkpoint = store.checkpoint
-        self._flushed_s = time.monotonic()
 
     def take(self, portion: Portion | None) -> None:
-        """Send a portion. Raises UndeliveredError; then the checkpoint stays where it was."""
+        """Send a portion, and move the checkpoint past it: a run that is killed repeats one, at most.
+
+        Raises UndeliveredError; then the checkpoint stays where it was.
+        """
         if portion is not None:
-            state = portion.state
+            known = self._checkpoint.logs[portion.log].format
             if portion.chunk.data:
                 log_format = self._format(portion)
-                state = state._replace(format=asdict(log_format))
+                known = asdict(log_format)
                 self._open().scan(log_format, portion.chunk.data)
-            self._checkpoint = self._checkpoint.with_log(portion.log, state)
-        waited_s = time.monotonic() - self._flushed_s
-        if waited_s >= FLUSH_S or (portion is not None and not self._given["follow"]):
-            self._flush()
+            self._checkpoint = self._checkpoint.with_log(portion.log, portion.state._replace(format=known))
+        self._flush()
 
     def _flush(self) -> None:
         if self._checkpoint is self._store.checkpoint:
@@ -125,7 +121,6 @@ class _Delivery:
         if self._sender is None or self._sender.flush():
             self._store.save(self._checkpoint)
             self._checkpoint = self._store.checkpoint
-        self._flushed_s = time.monotonic()
 
     def _format(self, portion: Portion) -> LogFormat:
         """The log's format: as given, as the checkpoint knows it, or as the lines show."""

@@ -15,11 +15,13 @@ import gzip
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -125,6 +127,60 @@ class StandIn:
             yield from numbers(file.read(end - begin))
 
 
+class Replay:
+    """`logstatsd replay`, which delivers to a socket of ours; a mark is the number of timings that came."""
+
+    def __init__(self, directory: Path) -> None:
+        self.came = array("q")
+        address, routes = directory / "statsd.sock", directory / "routes.json"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        threading.Thread(target=self._receive, daemon=True).start()
+        program = [sys.executable, "-m", "logstatsd"]
+        making = [
+            *program,
+            "routes",
+            "--app",
+            str(HERE.parent / "sample_logs" / "shop.py"),
+            "-o",
+            str(routes),
+        ]
+        subprocess.run(making, check=True, capture_output=True)
+        where = [
+            "--routes",
+            str(routes),
+            "--socket",
+            str(address),
+            "--checkpoint",
+            str(directory / "state.json"),
+        ]
+        self._command = [*program, "replay", str(directory / "access.log"), *where, "-q"]
+
+    def _receive(self) -> None:
+        while datagram := self._socket.recv(65_536):
+            self.came.extend(
+                int(value) for value in re.findall(rb"^[^:]+:(\d+)(?:\.0*)?\|", datagram, re.MULTILINE)
+            )
+
+    def command(self, *, follows: bool) -> list[str]:
+        """How to run it."""
+        return [*self._command, "--follow" if follows else "--resume"]
+
+    def mark(self) -> int:
+        """How many came, once no more do: what a killed run has sent may still be on its way."""
+        before = -1
+        while before != (before := len(self.came)):
+            time.sleep(0.05)
+        return before
+
+    def delivered(self, begin: int, end: int) -> Iterator[int]:
+        """The numbers that came between two marks."""
+        return iter(self.came[begin:end])
+
+
+READERS: dict[str, type[Reader]] = {"stand-in": StandIn, "replay": Replay}
+
+
 def numbers(content: bytes) -> Iterator[int]:
     """The numbers of the whole lines."""
     return (int(seconds) * 1000 + int(ms) for seconds, ms in NUMBER.findall(content))
@@ -222,6 +278,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--lines-per-second", type=float, default=50_000)
     parser.add_argument("--mode", choices=MODES, action="append")
+    parser.add_argument("--reader", choices=READERS, default="replay")
     options = parser.parse_args()
     modes = options.mode or list(MODES)
     good = True
@@ -233,6 +290,7 @@ def main() -> None:
                 kills=-(-options.kills // len(modes)),
                 seed=options.seed,
                 lines_per_s=options.lines_per_second,
+                make_reader=READERS[options.reader],
             )
         print(figures, *sorted(set(figures.notes)), sep="\n  ", flush=True)
         good = good and figures.good

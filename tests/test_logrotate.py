@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from campaign import MODES, campaign
+from campaign import MODES, Replay, campaign
 from resuming import Resumed, numbers
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_several_rotations_between_two_runs(mode: str, rotate: Callable[[str], N
 def test_a_short_fault_campaign(mode: str, need: Callable[[str], str], tmp_path: Path) -> None:
     """A writer at full speed, rotations, SIGKILL at random moments; the long one is tests/campaign.py."""
     need("logrotate")
-    figures = campaign(mode, tmp_path, kills=8, seed=1)
+    figures = campaign(mode, tmp_path, kills=8, seed=1, make_reader=Replay)
     assert figures.good, figures
     assert figures.kills == 8
     assert figures.rotations
