@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import compress
@@ -29,6 +30,7 @@ SAMPLES = 5
 MEASURES = ("duration", "cpu")
 """The roles that are measured, in microseconds."""
 
+_NO_PATH = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(?:[?#].*)?$")
 Columns = list[tuple[bytes, ...]]
 
 Durations = dict[int | None, int]
@@ -231,6 +233,8 @@ class Labels:
         self.roles: tuple[str, ...] = tuple(sorted(wanted | ({"host"} if router.uses_host else set())))
         self.known: list[Label] = []
         self._format, self._router = log_format, router
+        # of `GET http://host`, nginx makes a path of `/`, gunicorn an empty one
+        self._keeps_empty_paths = log_format.server == "gunicorn"
         self._by_route: dict[tuple[int, str], Label] = {}
         self._remembered = _Remembered(self._label)
 
@@ -270,6 +274,8 @@ class Labels:
         shown = self._router.clean_method(verb)
         if refused:
             return NOT_THE_APP, shown
+        if self._keeps_empty_paths and b"://" in target and _NO_PATH.match(target):
+            target = b""
         return self._router.walk(verb, target, host, upgraded), shown
 
     def _asked(self, given: dict[str, bytes]) -> tuple[bytes, bytes]:

@@ -47,7 +47,7 @@ def _count(log_format: LogFormat, router: Router, line: bytes, batch: Batch, win
         duration = _duration_us(chosen.get("duration", b""), log_format.duration_unit)
     except (ValueError, InvalidOperation):
         return batch.reject("bad duration", line)
-    route, method = _label(router, chosen)
+    route, method = _label(router, chosen, gunicorn=log_format.server == "gunicorn")
     status = int(chosen["status"])
     if isinstance(route, Route):
         tally = batch.timings.setdefault(Series(route, method, status), {})
@@ -57,7 +57,7 @@ def _count(log_format: LogFormat, router: Router, line: bytes, batch: Batch, win
     return None
 
 
-def _label(router: Router, chosen: dict[str, bytes]) -> tuple[Route | Undecided, str]:
+def _label(router: Router, chosen: dict[str, bytes], *, gunicorn: bool) -> tuple[Route | Undecided, str]:
     if "request" in chosen:
         request = REQUEST_LINE.fullmatch(chosen["request"])
         if not request:
@@ -67,6 +67,8 @@ def _label(router: Router, chosen: dict[str, bytes]) -> tuple[Route | Undecided,
         method, target = chosen["method"], chosen["target"]
         if not method or target in (b"", b"-"):
             return NOT_THE_APP, "-"
+    if gunicorn and re.fullmatch(rb"[a-z]+://[^/?#]*", target.partition(b"?")[0]):
+        target = b""  # nginx makes `/` of it
     shown = router.clean_method(method.decode("latin-1"))
     if chosen.get("upstream") == b"-":
         return NOT_THE_APP, shown

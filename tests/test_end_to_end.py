@@ -20,11 +20,13 @@ import pytest
 import truth
 from receivers import Series, receiving, series
 from servers import COMBINED, GUNICORN_DEFAULT, ROOT, SAMPLE_LOGS, Address, exchange, gunicorn, nginx, statsd
-from traffic import HOST, Request, traffic
+from traffic import Request, traffic
 
 from logstatsd import apps
+from logstatsd.detect import detect
 from logstatsd.labels import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
 from logstatsd.routes import Router
+from logstatsd.scan import Labels
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -83,11 +85,6 @@ def patient(request: Request) -> bool:
     return request.patience_s is None
 
 
-def has_a_path(request: Request) -> bool:
-    """`GET http://host` has none: nginx makes it `/`, gunicorn leaves it empty and Flask redirects."""
-    return request.target != f"http://{HOST}".encode()
-
-
 def taken_by_gunicorn(request: Request) -> bool:
     """Whether gunicorn takes what nginx passes on; where it does not, nginx's log names it all the same."""
     return request.raw is not None or (request.target.isascii() and len(request.target) < 4000)
@@ -113,7 +110,7 @@ def by_gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     directory = tmp_path_factory.mktemp("gunicorn")
     notes, log = directory / "truth.jsonl", directory / "gunicorn.log"
     with refereed_shop(notes, log) as app:
-        drive(app, [each for each in traffic(seed=11, count=REQUESTS) if patient(each) and has_a_path(each)])
+        drive(app, [each for each in traffic(seed=11, count=REQUESTS) if patient(each)])
     lines = log.read_bytes().splitlines()
     passed_on = [
         Timed(found[1].decode(), int(found[2]))
@@ -237,10 +234,13 @@ def apart(metrics: dict[Series, Counter[float]]) -> tuple[dict[Series, Counter[f
 
 def test_each_request_is_labelled_with_what_flask_matched(recording: Recording) -> None:
     shop = apps.load([SHOP])
-    router = Router(shop.snapshot())
+    labels = Labels(
+        detect(recording.log.read_bytes(), recording.log.name).log_format, Router(shop.snapshot())
+    )
+    labels.roles = ("method", "target")
 
     def label(note: truth.Truth) -> Route:
-        route = router.match(note.method, note.target.encode("latin-1"))
+        route, _ = labels.label((note.method.encode(), note.target.encode("latin-1")))
         return shop.resolve(route)[0] if isinstance(route, Undecided) else route
 
     wrong = [note for note in recording.notes if label(note) != noted_route(note)]

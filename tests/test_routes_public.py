@@ -49,10 +49,12 @@ def paths_of(app: Flask, chance: random.Random, count: int) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_app_is_labelled_as_flask_matches_it(name: str) -> None:
+def test_a_public_app_is_labelled_as_flask_matches_it(name: str, pytestconfig: pytest.Config) -> None:
     package = name.partition("_")[0]
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+        (pytest.fail if pytestconfig.getoption("--require-real") else pytest.skip)(
+            f"{package} is not installed"
+        )
     loaded = apps.load([PUBLIC[name]])
     app = loaded.app
     router = Router(json.loads(dump_snapshot(loaded.snapshot())))
