@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import socket
 import struct
@@ -20,8 +21,10 @@ from servers import Address, free_port
 from logstatsd import queues
 from logstatsd.errors import UndeliveredError, UnreachableError
 from logstatsd.naming import Naming
+from logstatsd.queues import Queue
 from logstatsd.replay import Replay, Totals
 from logstatsd.sink import REMOTE_RATE, Sink, SocketSink, open_file_sink, open_sink
+from logstatsd.transports import Udp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +174,18 @@ def test_a_udp_receiver_that_takes_nothing_is_given_up_too(open_to: OpenTo) -> N
             replay(sink, 10_000)
         # What waits in its queue may yet be read.
         assert (sink.sent, sink.unconfirmed > 0) == (0, True)
+
+
+def test_a_receiver_that_others_keep_busy_is_not_taken_for_a_dead_one(
+    open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server("udp", None) as server:
+        sink = open_to("udp", server.address, timeout_s=0.05)
+        sink.send(PAYLOAD, VALUES)
+        rising_and_falling = itertools.cycle([3_000, 5_000, 4_000])
+        monkeypatch.setattr(Udp, "queue", lambda _: Queue(next(rising_and_falling)))
+        sink.flush()
+    assert (sink.sent, sink.dropped, sink.unconfirmed) == (0, 0, VALUES)
 
 
 # --- a server that ends ---------------------------------------------------------------------------------
