@@ -337,8 +337,10 @@ def test_a_closed_udp_port_is_noticed_at_once() -> None:
         open_sink("127.0.0.1", free_port(socket.SOCK_DGRAM))
 
 
-def test_a_closed_udp_port_is_noticed_without_procfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(queues, "PROC_NET", tmp_path)
+def test_a_closed_udp_port_is_noticed_where_no_table_shows_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(queues, "is_local", lambda _: False)
     with pytest.raises(UnreachableError, match="no StatsD server listens"):
         open_sink("127.0.0.1", free_port(socket.SOCK_DGRAM))
 
@@ -374,7 +376,7 @@ def test_a_name_that_does_not_resolve_is_named(tcp: bool) -> None:
 def test_a_receiver_that_cannot_be_seen_is_sent_to_at_a_fixed_rate_and_unconfirmed(
     open_to: OpenTo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(queues, "PROC_NET", tmp_path)
+    monkeypatch.setattr(queues, "is_local", lambda _: False)
     with receiving("udp") as inbox:
         sink = open_to("udp", inbox.address)
         started_s = time.monotonic()
@@ -399,6 +401,7 @@ def test_a_rate_can_be_asked_for(open_to: OpenTo) -> None:
     assert took_s >= 0.8 * 50 / 500
 
 
+@pytest.mark.parametrize("source", ["sock_diag", "procfs"])
 @pytest.mark.parametrize(
     ("family", "bound", "host"),
     [
@@ -412,8 +415,17 @@ def test_a_rate_can_be_asked_for(open_to: OpenTo) -> None:
     ],
 )
 def test_the_queue_of_a_receiver_on_this_host_is_found(
-    family: socket.AddressFamily, bound: str, host: str
+    family: socket.AddressFamily,
+    bound: str,
+    host: str,
+    source: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    if source == "procfs":
+        monkeypatch.setattr(queues, "_diagnose", lambda *_: b"")
+    else:
+        monkeypatch.setattr(queues, "PROC_NET", tmp_path)
     with socket.socket(family, socket.SOCK_DGRAM) as receiver:
         receiver.bind((bound, 0))
         with open_sink(host, receiver.getsockname()[1], timeout_s=5) as sink:
