@@ -374,7 +374,7 @@ def test_a_name_that_does_not_resolve_is_named(tcp: bool) -> None:
 
 
 def test_a_receiver_that_cannot_be_seen_is_sent_to_at_a_fixed_rate_and_unconfirmed(
-    open_to: OpenTo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "is_local", lambda _: False)
     with receiving("udp") as inbox:
