@@ -59,8 +59,7 @@ def _destination(listener: Listener) -> dict[str, str]:
     scheme, _, place = listener.address.partition("://")
     if scheme == "udp":
         host, _, port = place.rpartition(":")
-        # The URL, since one that is set already would win over the other two.
-        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port, "DD_DOGSTATSD_URL": listener.address}
+        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port}
     return {"DD_DOGSTATSD_URL": listener.address}
 
 

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from logstatsd.apps import LoadedApp, from_object, routing_failure
@@ -15,7 +16,7 @@ from logstatsd.labels import Route, Undecided
 from logstatsd.loading import has_url_map
 from logstatsd.naming import Naming
 from logstatsd.routes import Router
-from logstatsd.timing import default_client, thread_cpu_ns
+from logstatsd.timing import default_client, making, thread_cpu_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,11 +79,12 @@ class StatsdMiddleware:
             "scheme": scheme,
             "cpu_header": cpu_header,
         }
+        if statsd is None:
+            import_module("datadog.dogstatsd.base")  # it takes 150 ms, for which no request shall wait
         self._statsd = statsd
         self._sample_rate = sample_rate
         self.cpu_header = cpu_header
         self._meter: _Meter | None = None
-        self._making = threading.Lock()
         self._failed = self._has_complained = False
         self._app = app
         #: What is wrapped; `logstatsd.apps` looks for Flask apps in it.
@@ -119,7 +121,7 @@ class StatsdMiddleware:
 
     def _made_meter(self) -> _Meter | None:
         """Made at the first request: the app has all its rules then, and a server has forked its workers."""
-        with self._making:
+        with making():
             if self._meter is None and not self._failed:
                 self._failed = True  # unless what follows succeeds: not to be tried at every request
                 self._meter = _Meter(

@@ -15,6 +15,7 @@ from logstatsd.naming import safe_constant_tag, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from datadog.dogstatsd.base import DogStatsd
 
@@ -35,22 +36,36 @@ class Client(Protocol):
     ) -> object: ...
 
 
-_creating = threading.Lock()
+_once: dict[str, Any] = {}
+
+
+def making() -> AbstractContextManager[object]:
+    """The lock under which a process makes what it makes once.
+
+    It is itself made at first use: gevent patches after a server has preloaded the app, and greenlets that
+    wait for a lock from before that would block all others.
+    """
+    lock: AbstractContextManager[object] = _once.setdefault("lock", threading.RLock())
+    return lock
 
 
 def default_client() -> DogStatsd:
-    """The client of this process: destination and constant tags from `DD_*`, buffered, flushed at exit.
+    """The one client of this process, made when it is first needed."""
+    if "client" not in _once:
+        with making():
+            if "client" not in _once:
+                _once["client"] = new_client()
+    client: DogStatsd = _once["client"]
+    return client
 
-    A thread of its own resolves names and sends, so that no caller ever waits for an Agent. After a fork the
-    client starts anew in the child (https://github.com/DataDog/datadogpy#thread-safety).
+
+def new_client() -> DogStatsd:
+    """A client that no caller ever waits for: destination and constant tags from `DD_*`, flushed at exit.
+
+    Threads of its own resolve names and send, every 0.3 s or as soon as a datagram is full. After a fork it
+    starts anew in the child (https://github.com/DataDog/datadogpy#thread-safety).
     """
-    with _creating:
-        return _default_client()
-
-
-@functools.cache
-def _default_client() -> DogStatsd:
-    # Costs 150 ms, for those who bring no client of their own.
+    # Costs 150 ms, which those who bring a client of their own need not spend.
     from datadog.dogstatsd.base import DogStatsd  # noqa: PLC0415
 
     client = DogStatsd(
@@ -61,12 +76,12 @@ def _default_client() -> DogStatsd:
         # Counts what is dropped, and sends no metrics about itself.
         telemetry_min_flush_interval=cast("int", float("inf")),
     )
-    atexit.register(_stop, client)
+    atexit.register(stop, client)
     return client
 
 
-def _stop(client: DogStatsd) -> None:
-    """Send what is buffered and end the client's threads."""
+def stop(client: DogStatsd) -> None:
+    """Send what is buffered, for at most two seconds, and end the client's threads."""
     with suppress(Exception):
         if "timeout" in inspect.signature(client.stop).parameters:  # since datadog 0.54
             client.stop(timeout=EXIT_TIMEOUT_S)

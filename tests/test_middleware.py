@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import shop
 from flask import Flask, Response, abort, request, send_file
 from hypothesis import given
 from hypothesis import strategies as st
+from live import Broken, Recorder, served
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
@@ -26,59 +27,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Sent(NamedTuple):
-    """One call of the client."""
-
-    name: str
-    value: float
-    tags: dict[str, str]
-    sample_rate: float | None
-
-
-class Recorder:
-    """A client that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.sent: list[Sent] = []
-
-    def timing(
-        self, metric: str, value: float, tags: list[str] | None = None, sample_rate: float | None = None
-    ) -> None:
-        pairs = (tag.partition(":") for tag in tags or ())
-        self.sent.append(Sent(metric, value, {key: text for key, _, text in pairs}, sample_rate))
-
-    distribution = timing
-
-    @property
-    def walls(self) -> list[Sent]:
-        return [each for each in self.sent if not each.name.endswith(".cpu")]
-
-    @property
-    def cpus(self) -> list[Sent]:
-        return [each for each in self.sent if each.name.endswith(".cpu")]
-
-    @property
-    def tags(self) -> list[dict[str, str]]:
-        return [each.tags for each in self.walls]
-
-
 @pytest.fixture
 def statsd() -> Recorder:
     return Recorder()
-
-
-def served(
-    app: Callable[..., Any], path: str = "/", method: str = "GET", **environ: Any
-) -> tuple[bytes, str, dict[str, Any]]:
-    """Serve one request as a WSGI server does; its body, its status and the environ it was given."""
-    given = EnvironBuilder(path=path, method=method).get_environ() | environ
-    started: list[str] = []
-    body = app(given, lambda status, *_: started.append(status))
-    try:
-        return b"".join(body), started[0], given
-    finally:
-        if hasattr(body, "close"):
-            body.close()
 
 
 def tags(method: str, status: int, rule: str, endpoint: str | None = None) -> dict[str, str]:
@@ -412,13 +363,6 @@ def test_a_connection_that_was_taken_over_is_no_request(statsd: Recorder) -> Non
         served(StatsdMiddleware(app, statsd=statsd), "/ws")
 
     assert statsd.sent == []
-
-
-class Broken:
-    """A client that fails."""
-
-    def timing(self, *_: object) -> None:
-        raise RuntimeError("no such metric")
 
 
 def test_a_client_that_fails_is_told_of_once_and_no_request_notices() -> None:
