@@ -11,12 +11,13 @@ import click
 from logstatsd import sources
 from logstatsd.detect import furthest
 from logstatsd.labels import Route
-from logstatsd.options import clean, clean_bytes, roles
+from logstatsd.options import roles
 from logstatsd.patterns import parse_line
 from logstatsd.pipeline import HEAD, Log, Settler, open_logs
 from logstatsd.presets import FORMATS, NGINX_COMBINED
 from logstatsd.rows import Entry, LineReader, iso
 from logstatsd.session import app_is_given, load_app
+from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -78,7 +78,7 @@ def report(
     from logstatsd.report import RENDERERS  # noqa: PLC0415
     from logstatsd.summary import Excluded, Summary  # noqa: PLC0415
 
-    summary = Summary(by or ("rule", "method"), Excluded(given["exclude"]))
+    summary = Summary(tuple(dict.fromkeys(by)) or ("rule", "method"), Excluded(given["exclude"]))
     if given["follow"]:
         from logstatsd.watching import watch  # noqa: PLC0415
 

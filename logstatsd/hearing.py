@@ -59,7 +59,8 @@ def _destination(listener: Listener) -> dict[str, str]:
     scheme, _, place = listener.address.partition("://")
     if scheme == "udp":
         host, _, port = place.rpartition(":")
-        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port}
+        # The URL, since one that is set already would win over the other two.
+        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port, "DD_DOGSTATSD_URL": listener.address}
     return {"DD_DOGSTATSD_URL": listener.address}
 
 

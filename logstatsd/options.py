@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from logstatsd.errors import LogstatsdError, OptionError
+from logstatsd.text import clean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,16 +106,6 @@ def _defaults(group: click.Group, settings: dict[str, Any], name: str) -> dict[s
         if not any(key.replace("-", "_") in names for names in known.values()) and key not in known:
             raise OptionError(f"{name}: there is no option {key!r}")
     return defaults
-
-
-def clean(text: str, length: int = 160) -> str:
-    """Text fit for a terminal: control characters, bytes that were no UTF-8 and the like as `\\x1b`."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return shown if len(shown) <= length else shown[: length - 1] + "…"
-
-
-def clean_bytes(line: bytes, length: int = 160) -> str:
-    return clean(line[: 4 * length].decode("utf-8", "backslashreplace"), length)
 
 
 def say(text: str, *, quiet: bool = False) -> None:

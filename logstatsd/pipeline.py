@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from logstatsd import engine, sources
@@ -24,6 +25,8 @@ Result = TypeVar("Result")
 
 SERIAL_BELOW = 12 << 20
 """Worker processes take longer to start than this many bytes take to scan."""
+PACKED = 10
+"""About how many times larger a log is than its compressed file."""
 HEAD = 1 << 18
 
 
@@ -212,8 +215,8 @@ class Run:
 
     def _is_long(self, logs: list[Log]) -> bool:
         sizes = [log.source.total_bytes() for log in logs]
-        plain = all(log.source.kind == "plain" for log in logs)
-        return None in sizes or not plain or sum(size or 0 for size in sizes) >= SERIAL_BELOW
+        packed = [1 if log.source.kind == "plain" else PACKED for log in logs]
+        return None in sizes or sum(map(mul, filter(None, sizes), packed)) >= SERIAL_BELOW
 
     def _chunks(self, log: Log) -> Iterable[sources.Chunk]:
         if not self.window:

@@ -16,7 +16,9 @@ _LINUX = sys.platform == "linux"
 # linux/netlink.h, sock_diag.h, inet_diag.h
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST = 4, 20, 1
 _INET_DIAG_SKMEMINFO = 7
-_RQUEUE_AT, _ATTRIBUTES_AT = 72, 88
+_RQUEUE_AT, _INODE_AT, _ATTRIBUTES_AT = 72, 84, 88
+_RCVBUF, _DROPS = 1, 8
+_READINGS = 3
 
 
 class Queue(NamedTuple):
@@ -46,29 +48,47 @@ def unsent(sock: socket.socket) -> Queue | None:
     return Queue(struct.unpack("i", answer)[0])
 
 
-# --- UDP, by procfs -------------------------------------------------------------------------------------
+# --- UDP ------------------------------------------------------------------------------------------------
 
 
-class UdpReceivers:
-    """The sockets of this host that receive what a connected UDP socket sends; false where none is seen."""
+class UdpReceiver:
+    """The socket of this host that receives what a connected UDP socket sends; false where none is seen.
+
+    sock_diag tells of exactly that socket, in microseconds. Where it is not to be had, procfs lists all; and
+    since its rows shift while it is read, a row that is missing there does not prove that a socket is gone.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
+        self._family, self._ends = sock.family, (sock.getsockname(), sock.getpeername())
         address, port = sock.getpeername()[:2]
         self._row = _row_pattern(port)
         self._addresses = _procfs_addresses(address)
-        tables = [PROC_NET / name for name in ("udp", "udp6")] if is_local(sock) else []
-        self._tables = [table for table in tables if self._rows(table)]
+        self._seen = is_local(sock) and self.queue() is not None
 
     def __bool__(self) -> bool:
-        return bool(self._tables)
+        return self._seen
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """How much may wait for it, kernel's overhead included; None where that is not known."""
+        memory = _memory(self._diagnose())
+        return memory[_RCVBUF] if memory else None
 
     def queue(self) -> Queue | None:
-        """Their queues together; None when they are gone."""
-        rows = [row for table in self._tables for row in self._rows(table)]
-        if not rows:
-            return None
-        backlog, dropped = sum(int(row[2], 16) for row in rows), sum(int(row[4]) for row in rows)
-        return Queue(backlog, dropped, receiver=sorted(row[3] for row in rows))
+        """What waits for it; None when it is gone."""
+        answer = self._diagnose()
+        if memory := _memory(answer):
+            backlog, inode = (struct.unpack_from("=I", answer, at)[0] for at in (_RQUEUE_AT, _INODE_AT))
+            return Queue(backlog, memory[_DROPS], receiver=[inode])
+        for _ in range(_READINGS):
+            if rows := [row for name in ("udp", "udp6") for row in self._rows(PROC_NET / name)]:
+                backlog, dropped = sum(int(row[2], 16) for row in rows), sum(int(row[4]) for row in rows)
+                return Queue(backlog, dropped, receiver=sorted(int(row[3]) for row in rows))
+        return None
+
+    def _diagnose(self) -> bytes:
+        # Of UDP, sock_diag takes source and destination the other way round.
+        return _diagnose(self._family, socket.IPPROTO_UDP, *self._ends)
 
     def _rows(self, table: Path) -> list[tuple[bytes, ...]]:
         """Those bound to our destination, else those bound to every address."""
@@ -117,18 +137,15 @@ def tcp_unread_bytes(sock: socket.socket) -> int:
     return unread
 
 
-def udp_capacity_bytes(sock: socket.socket) -> int | None:
-    """How much may wait for the local receiver of a UDP socket, kernel's overhead included, if known."""
-    # Of UDP, sock_diag takes source and destination the other way round.
-    answer = _diagnose(sock.family, socket.IPPROTO_UDP, sock.getsockname(), sock.getpeername())
+def _memory(answer: bytes) -> tuple[int, ...]:
+    """A socket's SK_MEMINFO from its message: bytes received, receive buffer, …, drops."""
     at = _ATTRIBUTES_AT
     while at + 4 <= len(answer):
         size, kind = struct.unpack_from("=HH", answer, at)
-        if kind == _INET_DIAG_SKMEMINFO:
-            capacity: int = struct.unpack_from("=I", answer, at + 8)[0]
-            return capacity
+        if kind == _INET_DIAG_SKMEMINFO and size >= 4 + 4 * (_DROPS + 1):
+            return struct.unpack_from(f"={_DROPS + 1}I", answer, at + 4)
         at += max(size + 3 & ~3, 4)
-    return None
+    return ()
 
 
 def _diagnose(family: int, protocol: int, source: tuple[str, int], destination: tuple[str, int]) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.labels import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED
 from logstatsd.summary import DIMENSIONS, Distribution, Group, Summary
+from logstatsd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +20,10 @@ Row = dict[str, Any]
 
 SCHEMA = 1
 NONE = "-"
+LONGEST_NAME = 1_000
+GAP = 2
+"""Columns of the terminal between two of the table."""
+NARROWEST = 8
 QUANTILES = {"p50_us": 0.50, "p95_us": 0.95, "p99_us": 0.99}
 FIXED = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
 
@@ -26,7 +32,7 @@ def human(duration_us: float | None) -> str:
     """A duration as a person reads it, to three digits: `850 µs`, `42.1 ms`, `1.37 s`, `2 m 05 s`."""
     if duration_us is None:
         return NONE
-    if duration_us < 1_000:
+    if duration_us < 999.5:
         return f"{duration_us:.0f} µs"
     if duration_us < 99_950_000:
         value, unit = (duration_us / 1_000, "ms") if duration_us < 999_500 else (duration_us / 1_000_000, "s")
@@ -77,7 +83,7 @@ COLUMNS: dict[str, Column] = {
         True,
     ),
     "cpu": Column(
-        "cpu mean", lambda row, _: human(row.get("cpu_mean_us")), lambda row: row.get("cpu_total_us", 0), 9
+        "cpu mean", lambda row, _: human(row.get("cpu_mean_us")), lambda row: row.get("cpu_mean_us", 0), 9
     ),
 }
 SORTS: dict[str, Callable[[Row], Any]] = {
@@ -88,7 +94,7 @@ SORTS: dict[str, Callable[[Row], Any]] = {
 
 
 def rows(summary: Summary, sort: str = "total") -> list[Row]:
-    """One dictionary a group, under the names of the JSON report, sorted."""
+    """One dictionary a group, named as in the JSON report, sorted; by requests if nothing was timed."""
     found = []
     for (route, values), group in summary.groups.items():
         row: Row = {}
@@ -100,6 +106,8 @@ def rows(summary: Summary, sort: str = "total") -> list[Row]:
         row.update((name, value) for name, value in zip(summary.by, values, strict=True) if name not in row)
         found.append({**row, **_numbers(group)})
     found.sort(key=lambda row: tuple(str(row.get(name) or "") for name in (*DIMENSIONS, "outcome")))
+    if sort in COLUMNS and COLUMNS[sort].timed and not summary.timed:
+        sort = "requests"
     found.sort(key=SORTS[sort], reverse=sort not in DIMENSIONS)
     return found
 
@@ -196,7 +204,8 @@ def _cells(summary: Summary, sort: str) -> tuple[list[tuple[str, int]], list[lis
     ]
     titles = [(name, 0) for name in summary.by] + [(column.title, column.drop) for column in columns]
     lines = [
-        [str(row[name] or "") for name in summary.by] + [column.cell(row, whole) for column in columns]
+        [clean(str(row[name] or ""), LONGEST_NAME) for name in summary.by]
+        + [column.cell(row, whole) for column in columns]
         for row in found
     ]
     return titles, lines
@@ -205,40 +214,48 @@ def _cells(summary: Summary, sort: str) -> tuple[list[tuple[str, int]], list[lis
 def as_markdown(summary: Summary, sort: str) -> str:
     """The table as Markdown."""
     titles, lines = _cells(summary, sort)
-    names = [title for title, _ in titles]
-    ruler = [":--" if n < len(summary.by) else "--:" for n in range(len(names))]
+    named = len(summary.by)
+    ruler = [":--" if n < named else "--:" for n in range(len(titles))]
+    quoted = [[*map(_code, line[:named]), *line[named:]] for line in lines]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [names, ruler, *lines]
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in [[title for title, _ in titles], ruler, *quoted]
     )
 
 
+def _code(name: str) -> str:
+    """A rule as code, since `<int:id>` would be taken for HTML."""
+    if not name:
+        return ""
+    return f"`` {name} ``" if "`" in name else f"`{name}`"
+
+
 def as_table(summary: Summary, sort: str) -> Any:
-    """The table as a rich renderable; it leaves out columns that do not fit the terminal."""
+    """The table as a rich renderable; in a narrow terminal it has fewer columns, and folded rules."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     titles, lines = _cells(summary, sort)
-    widths = [max(map(len, cells)) for cells in zip([title for title, _ in titles], *lines, strict=True)]
+    widths = [max(map(cell_len, cells)) for cells in zip([title for title, _ in titles], *lines, strict=True)]
     matched = sum(row["outcome"] == "matched" for row in table_rows(summary, sort))
+    named = len(summary.by)
 
     class Fitted:
         def __rich_console__(self, console: Any, options: Any) -> Iterable[Any]:
-            kept = _fitting(titles, widths, options.max_width)
-            table = Table(box=SIMPLE_HEAD, pad_edge=False)
-            for n in kept:
-                named = n < len(summary.by)
-                table.add_column(
-                    Text(titles[n][0]),
-                    justify="left" if named else "right",
-                    no_wrap=n > 0,
-                    overflow="fold",
-                )
+            fitting = _fitting(titles, widths, named, options.max_width)
+            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+            for n, width in fitting.items():
+                justify = "left" if n < named else "right"
+                table.add_column(Text(titles[n][0]), justify=justify, width=width, no_wrap=True)  # type: ignore[arg-type]
             for number, line in enumerate(lines):
-                style = "" if number < matched else "dim"
                 table.add_row(
-                    *(Text(line[n]) for n in kept),
-                    style=style,
+                    *(
+                        Text(_folded(line[n], width) if n < named else line[n])
+                        for n, width in fitting.items()
+                    ),
+                    style="" if number < matched else "dim",
                     end_section=number == matched - 1 < len(lines) - 1,
                 )
             yield table
@@ -246,15 +263,36 @@ def as_table(summary: Summary, sort: str) -> Any:
     return Fitted()
 
 
-def _fitting(titles: list[tuple[str, int]], widths: list[int], available: int) -> list[int]:
-    """Which columns fit: they are dropped by their turn until the rest does."""
-    kept = list(range(len(titles)))
-    while sum(widths[n] + 2 for n in kept) - 1 > available:
-        droppable = [n for n in kept if titles[n][1]]
-        if not droppable:
-            break
-        kept.remove(min(droppable, key=lambda n: titles[n][1]))
+def _fitting(titles: list[tuple[str, int]], widths: list[int], named: int, available: int) -> dict[int, int]:
+    """Which columns fit, and how wide: some are dropped by their turn, the `named` first get what is left.
+
+    Long names would leave no room for figures: they are cut to a share of it before these are dropped.
+    """
+    long = sum(width > available // 4 for width in widths[:named])
+    most = max(NARROWEST, 2 * available // (3 + 2 * long))
+    kept = {n: min(width, most) if n < named else width for n, width in enumerate(widths)}
+
+    def room() -> int:
+        return available - sum(kept.values()) - GAP * (len(kept) - 1)
+
+    while room() < 0 and any(titles[n][1] for n in kept):
+        del kept[min((n for n in kept if titles[n][1]), key=lambda n: titles[n][1])]
+    for n in range(named):
+        kept[n] = min(widths[n], max(NARROWEST, kept[n] + room()))
     return kept
+
+
+def _folded(name: str, width: int) -> str:
+    """Break a name that is too long before its slashes, where it can."""
+    from rich.cells import cell_len, chop_cells  # noqa: PLC0415
+
+    lines = [""]
+    for part in re.split(r"(?=/)", name):
+        if cell_len(lines[-1] + part) <= width:
+            lines[-1] += part
+            continue
+        lines += (f"  {piece}" for piece in chop_cells(part, width - 2))
+    return "\n".join(filter(None, lines)).removeprefix("  ")
 
 
 def caption(summary: Summary) -> str:

@@ -34,7 +34,8 @@ def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     destination = destination_name(given)
     path = given["checkpoint"] or default_path(given["state_dir"], paths, destination)
     with Store(path, destination, wait=given["wait"]) as store, Control() as control:
-        states = {log: _known(log, store, given) for log in dict.fromkeys(paths)}
+        logs = dict.fromkeys(path if path == "-" else os.path.abspath(path) for path in paths)  # noqa: PTH100
+        states = {log: _known(log, store, given) for log in logs}
         delivery = _Delivery(store, given)
         try:
             for portion in _unread(states, control, given):

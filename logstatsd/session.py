@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logstatsd.errors import FormatError, InputError, OptionError
-from logstatsd.options import clean_bytes, is_terminal, roles, say
+from logstatsd.options import is_terminal, roles, say
+from logstatsd.text import clean_bytes
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -170,8 +172,14 @@ def show(shown: Any, output: str | None) -> None:
                 return
             from rich.console import Console  # noqa: PLC0415
 
-            interactive = file is None and sys.stdout.isatty()
-            Console(file=file, width=None if interactive else WIDE, highlight=False).print(shown)
+            if file is None and sys.stdout.isatty():
+                Console(highlight=False).print(shown)
+                return
+            text, columns = io.StringIO(), os.environ.get("COLUMNS", "")
+            width = int(columns) if columns.isdigit() and int(columns) else WIDE
+            plain = False if file else None
+            Console(file=text, force_terminal=plain, width=width, highlight=False).print(shown)
+            click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()), file=file)
     except BrokenPipeError:
         raise
     except OSError as error:

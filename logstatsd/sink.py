@@ -141,16 +141,22 @@ class SocketSink(Sink):
             raise
 
     def flush(self) -> None:
-        progress = _Progress(self._timeout_s)
+        ours, all_of_it = _Progress(self._timeout_s), _Progress(self._timeout_s)
         while self._in_flight:
             try:
-                self._look()
+                backlog = self._look()
             except OSError as error:
                 for item in self._abandon(error):
                     self.send(*item)
                 continue
-            if self._in_flight and not progress.made(self._in_flight_bytes):
+            if not self._in_flight:
+                break
+            if not all_of_it.made(backlog):
                 raise self._stalled()
+            if not ours.made(self._in_flight_bytes):
+                # It takes what others send as well, and is never done: which part is ours, nobody can tell.
+                self._settle_all(confirmed=False)
+            ours.nap()
 
     def close(self) -> None:
         self._transport.close()
@@ -186,6 +192,7 @@ class SocketSink(Sink):
                 return
             if not progress.made(backlog):
                 raise self._stalled()
+            progress.nap()
 
     # --- what became of it ------------------------------------------------------------------------------
 
@@ -277,23 +284,26 @@ class SocketSink(Sink):
 
 
 class _Progress:
-    """Patience with a queue: nap while it shrinks, and tell when it has not for `timeout_s`."""
+    """Patience with a queue, which may grow at one end while it is taken from at the other."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._least: float = float("inf")
-        self._since_s = time.monotonic()
+        self._last_bytes = 0
+        self._fell_s = time.monotonic()
         self._nap_s, self._longest_nap_s = _NAP_S
 
-    def made(self, size: int) -> bool:
+    def made(self, queue_bytes: int) -> bool:
+        """False when the queue has not shrunk from one look to the next for `timeout_s`."""
         now = time.monotonic()
-        if size < self._least:
-            self._least, self._since_s = size, now
-        elif now - self._since_s > self._timeout_s:
-            return False
+        if queue_bytes < self._last_bytes:
+            self._fell_s = now
+        self._last_bytes = queue_bytes
+        return now - self._fell_s <= self._timeout_s
+
+    def nap(self) -> None:
+        """Wait a little, and longer each time."""
         time.sleep(self._nap_s)
         self._nap_s = min(self._nap_s * 1.5, self._longest_nap_s)
-        return True
 
 
 # --- destinations ---------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import click
 
 from logstatsd.errors import InputError
 from logstatsd.labels import Route, Undecided
-from logstatsd.options import clean_bytes
 from logstatsd.session import account, load_app, open_run, show, tallies
 from logstatsd.summary import Excluded, Summary
+from logstatsd.text import clean_bytes
 
 if TYPE_CHECKING:
     from logstatsd.pipeline import Run

@@ -78,9 +78,9 @@ class Udp(Transport):
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         super().__init__(sock, timeout_s)
-        self._watched = queues.UdpReceivers(sock)
+        self._watched = queues.UdpReceiver(sock)
         self.bounces = bool(self._watched)
-        self.capacity_bytes = queues.udp_capacity_bytes(sock) if self._watched else None
+        self.capacity_bytes = self._watched.capacity_bytes if self._watched else None
 
     def check(self) -> None:
         if self._watched:

@@ -1,0 +1,14 @@
+"""Text of foreign origin, made fit for a terminal."""
+
+from __future__ import annotations
+
+
+def clean(text: str, length: int = 160) -> str:
+    """Text fit for a terminal: control characters, bytes that were no UTF-8 and the like as `\\x1b`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def clean_bytes(line: bytes, length: int = 160) -> str:
+    """The same for bytes of a log."""
+    return clean(line[: 4 * length].decode("utf-8", "backslashreplace"), length)
