@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, repeat
 from operator import add, not_
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from logstatsd.clocks import duration_us, moment_s
+from logstatsd.clocks import duration_us, durations_us, moment_s
 from logstatsd.formats import LogFormat, Row
 from logstatsd.jsonlog import JsonReader
 from logstatsd.labels import NOT_THE_APP, Route, Undecided
@@ -79,6 +79,19 @@ class Batch:
         if len(self.samples) < SAMPLES:
             self.samples.append((reason, line[:1_000]))
 
+    def put(self, label: Label, status: int, at_s: int | None, role: str, durations: Durations) -> None:
+        """Add what was measured in one role under a label and a status."""
+        into: Any
+        if isinstance(label.route, Route):
+            key: Series | Pending = Series(label.route, label.method, status, at_s)
+            into = self.timings if role == "duration" else self.cpu
+        else:
+            key = Pending(label.route, label.method, status, at_s)
+            into = self.pending if role == "duration" else self.pending_cpu
+        known = into.setdefault(key, {})
+        for value, count in durations.items():
+            known[value] = known.get(value, 0) + count
+
     def saw(self, moments: Iterable[float]) -> None:
         """Stretch the time that the batch covers over `moments`, in unix seconds."""
         known = [moment for moment in (self.first_s, self.last_s) if moment is not None]
@@ -123,8 +136,9 @@ class Scanner:
         self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
-        units = {role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column}
-        self._texts = {role: _Texts(unit) for role, unit in units.items()} or {"duration": _Texts("")}
+        self._units = {
+            role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column
+        } or {"duration": ""}
 
     def scan(self, data: bytes) -> Batch:
         """Tally whole lines; the last one may lack its newline."""
@@ -132,10 +146,11 @@ class Scanner:
         for block in slices(data):
             self._count(without_long_lines(block, batch), batch)
         for label in self._labels.known:
-            for role, texts in label.texts.items():
-                if texts:
-                    self._fold(label, role, Counter(texts), batch, data)
-                    texts.clear()
+            for role, measured in label.measured.items():
+                for key, texts in measured.items():
+                    if key:  # what has no status was rejected
+                        self._fold(label, key, role, texts, batch=batch, data=data)
+                measured.clear()
         self._labels.make_room()
         return batch
 
@@ -152,22 +167,21 @@ class Scanner:
             self._tally(columns, batch)
 
     def _tally(self, columns: Columns, batch: Batch) -> None:
-        """Note under each row's label what was measured, as text: `[bucket ]status` and the duration."""
+        """Note under each row's label and status what was measured, as it is written."""
         if "time" in self._column:
             columns = self._timed(columns, batch)
         statuses: Sequence[bytes] = columns[self._column["status"]]
         labels = self._labels.of([columns[self._column[role]] for role in self._labels.roles], statuses)
         if self._bucket_s:
-            buckets = self._buckets(columns[self._column["time"]])
-            statuses = list(map(add, buckets, statuses))
-        for role in self._texts:
-            texts = map(add, statuses, columns[self._column[role]]) if role in self._column else statuses
+            statuses = list(map(add, self._buckets(columns[self._column["time"]]), statuses))
+        for role in self._units:
+            texts = columns[self._column[role]] if role in self._column else repeat(b"", len(labels))
             if role == "duration":
-                for label, text in zip(labels, texts, strict=True):
-                    label.append(text)
+                for label, status, text in zip(labels, statuses, texts, strict=True):
+                    label[status].append(text)
             else:
-                for label, text in zip(labels, texts, strict=True):
-                    label.texts[role].append(text)
+                for label, status, text in zip(labels, statuses, texts, strict=True):
+                    label.measured[role][status].append(text)
 
     def _timed(self, columns: Columns, batch: Batch) -> Columns:
         """The columns inside the window; notes in the batch the time they cover and how many are outside."""
@@ -184,45 +198,62 @@ class Scanner:
         return columns
 
     def _buckets(self, texts: Sequence[bytes]) -> Iterator[bytes]:
-        starts = {}
-        for text in set(texts):
+        """For each time the start of its bucket; nothing for none, as in a rejected line."""
+        starts = {b"": b""}
+        for text in set(texts) - {b""}:
             starts[text] = b"%d " % ((moment_s(text) or 0) // self._bucket_s * self._bucket_s)
         return map(starts.__getitem__, texts)
 
-    def _fold(self, label: Label, role: str, counted: Counter[bytes], batch: Batch, data: bytes) -> None:
-        """Turn what was noted under a label into series; what is no duration is rejected."""
-        known = self._texts[role]
-        by_series: dict[tuple[int, int | None], Durations] = {}
+    def _fold(
+        self, label: Label, key: bytes, role: str, texts: list[bytes], *, batch: Batch, data: bytes
+    ) -> None:
+        """Turn what was noted under a label and `[bucket ]status` into a series of durations."""
+        counted = Counter(texts)
+        try:
+            values: Sequence[int | None] = durations_us(counted, self._units[role])
+        except ValueError:
+            values, counted = self._without_odd(counted, role, batch, data)
+        durations: Durations = {}
+        for value, count in zip(values, counted.values(), strict=True):
+            if value is not None or role == "duration":
+                durations[value] = durations.get(value, 0) + count
+        if durations:
+            bucket, _, status = key.rpartition(b" ")
+            batch.put(label, int(status), int(bucket) if bucket else None, role, durations)
+
+    def _without_odd(
+        self, counted: Counter[bytes], role: str, batch: Batch, data: bytes
+    ) -> tuple[list[int | None], Counter[bytes]]:
+        """The durations one by one; rejects what is none."""
+        kept: Counter[bytes] = Counter()
+        values = []
         for text, count in counted.items():
             try:
-                status, at_s, value = known[text]
+                values.append(duration_us(text, self._units[role]))
             except ValueError:
-                if role == "duration" and text[-3:]:
-                    batch.reject("bad duration", _line_with(data, text.rpartition(b" ")[2][3:]), count)
-                continue
-            if value is None and role != "duration":
-                continue
-            durations = by_series.setdefault((status, at_s), {})
-            durations[value] = durations.get(value, 0) + count
-        if isinstance(label.route, Route):
-            into = batch.timings if role == "duration" else batch.cpu
-            for (status, at_s), durations in by_series.items():
-                _merge(into.setdefault(Series(label.route, label.method, status, at_s), {}), durations)
-        else:
-            pending = batch.pending if role == "duration" else batch.pending_cpu
-            for (status, at_s), durations in by_series.items():
-                _merge(pending.setdefault(Pending(label.route, label.method, status, at_s), {}), durations)
+                if role == "duration":
+                    batch.reject("bad duration", _line_with(data, text), count)
+            else:
+                kept[text] = count
+        return values, kept
 
 
-class Label:
-    """A route with the method shown, and what was measured under it: texts, by role, not counted yet."""
+class Label(dict[bytes, list[bytes]]):
+    """A route with the method shown, and what was measured under it: texts by `[bucket ]status`.
 
-    __slots__ = ("append", "method", "route", "texts")
+    The durations are the dictionary itself, since that is looked up for every line; `measured` has them all,
+    by role.
+    """
+
+    __slots__ = ("measured", "method", "route")
 
     def __init__(self, route: Route | Undecided, method: str) -> None:
         self.route, self.method = route, method
-        self.texts: dict[str, list[bytes]] = {role: [] for role in MEASURES}
-        self.append = self.texts["duration"].append
+        self.measured: dict[str, dict[bytes, list[bytes]]] = {"duration": self, "cpu": defaultdict(list)}
+
+    def __missing__(self, status: bytes) -> list[bytes]:
+        texts = self[status] = []
+        return texts
 
 
 class Labels:
@@ -314,23 +345,6 @@ class _Remembered(dict[bytes | Row, Label]):
         return label
 
 
-class _Texts(dict[bytes, tuple[int, int | None, int | None]]):
-    """What `[bucket ]status` and a duration in one unit say: status, bucket and microseconds; remembered."""
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-
-    def __missing__(self, text: bytes) -> tuple[int, int | None, int | None]:
-        bucket, space, rest = text.partition(b" ")
-        if not space or len(bucket) < 9:  # a list of durations may have spaces too
-            bucket, rest = b"", text
-        value = duration_us(rest[3:], self._unit)
-        if len(self) >= REMEMBERED:
-            self.clear()
-        read = self[text] = (int(rest[:3]), int(bucket) if bucket else None, value)
-        return read
-
-
 def slices(data: bytes) -> Iterator[bytes]:
     """Cut whole lines into pieces of about SLICE bytes, each ending in a newline."""
     start, size = 0, len(data)
@@ -367,11 +381,6 @@ def again(reader: Reader, lines: Iterable[bytes], batch: Batch) -> list[Row]:
         else:
             batch.reject("no match" if line.strip() else "empty", line)
     return rows
-
-
-def _merge(into: Durations, durations: Durations) -> None:
-    for value, count in durations.items():
-        into[value] = into.get(value, 0) + count
 
 
 def _line_with(data: bytes, text: bytes) -> bytes:
