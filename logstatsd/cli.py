@@ -100,10 +100,12 @@ def report(
 def _caption(run: Run, summary: Summary) -> str:
     from logstatsd.report import caption  # noqa: PLC0415
 
+    if not run.formats:
+        return caption(summary)
     sources = sorted({log_format.duration_source for log_format in run.formats} - {""})
-    if run.formats and not sources:
+    if not sources:
         return f"{caption(summary)}; the log has no durations: {advice(run.formats[0])}"
-    return f"{caption(summary)}; durations from {' and '.join(sources) or 'nothing'}"
+    return f"{caption(summary)}; durations from {' and '.join(sources)}"
 
 
 @cli.command(short_help="Send the timings to a StatsD server.")
