@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from logstatsd.apps import LoadedApp, from_object, routing_failure
 from logstatsd.errors import AppError, OptionError
@@ -31,6 +31,7 @@ CPU_KEY: Final = "logstatsd.cpu_us"
 CPU_HEADER: Final = "X-Logstatsd-Cpu-Us"
 """The response header of `cpu_header`: nginx logs it as `$upstream_http_x_logstatsd_cpu_us`."""
 
+USUAL: Final = 10_000
 _FAILED: Final = "500"
 # A Decimal of microseconds never shows an exponent; a float of seconds would, and some servers misread it.
 _IN_UNIT: Final[dict[str, Callable[[int], float]]] = {
@@ -265,6 +266,13 @@ def _is_file(body: Iterable[bytes], wrapper: Any) -> bool:
     return isinstance(body, wrapper) if isinstance(wrapper, type) else hasattr(body, "read")
 
 
+class _Named(NamedTuple):
+    """The metrics of one series, each its name and tags."""
+
+    wall: list[tuple[str, list[str]]]
+    cpu: list[tuple[str, list[str]]]
+
+
 class _Meter:
     """Turns requests into metrics: labels, names and a client, ready to be used by many threads at once."""
 
@@ -277,31 +285,40 @@ class _Meter:
         self._in_unit = _IN_UNIT[naming.unit]
         self._send = getattr(client, naming.wire_type)
         self._sample_rate = sample_rate
-        self._metrics: dict[tuple[Route, str, str, bool], list[tuple[str, list[str]]]] = {}
+        self._named: dict[tuple[Route, str, str], _Named] = {}
+        # The usual case in one look-up: a rule that Flask set, and a method and a status as they came.
+        self._usual: dict[tuple[int, str, str], _Named] = {}
 
     def record(self, exchange: _Exchange, wall_us: int, cpu_us: int | None) -> None:
         """Send what one request took."""
-        route = self._route(exchange)
-        method = self._router.clean_method(exchange.method)
-        status = exchange.status[:3]
-        for name, tags in self._named(route, method, status, False):
-            self._send(name, self._in_unit(wall_us), tags, self._sample_rate)
-        if cpu_us is not None:
-            for name, tags in self._named(route, method, status, True):
-                self._send(name, self._in_unit(cpu_us), tags, self._sample_rate)
-
-    def _named(self, route: Route, method: str, status: str, cpu: bool) -> list[tuple[str, list[str]]]:
-        key = (route, method, status, cpu)
-        metrics = self._metrics.get(key)
-        if metrics is None:
-            named = self._naming.metrics(route, method, int(status), cpu)
-            metrics = self._metrics[key] = [(name, list(tags)) for name, tags in named]
-        return metrics
-
-    def _route(self, exchange: _Exchange) -> Route:
-        """The rule that Flask set on the request; where it set none, what the router makes of it."""
         rule = getattr(exchange.request, "url_rule", None)
-        route = None if rule is None else self._routes.get(id(rule))
+        named = self._usual.get((id(rule), exchange.method, exchange.status))
+        if named is None:
+            named = self._names(exchange, rule)
+        send, in_unit, sample_rate = self._send, self._in_unit, self._sample_rate
+        for name, tags in named.wall:
+            send(name, in_unit(wall_us), tags, sample_rate)
+        if cpu_us is not None:
+            for name, tags in named.cpu:
+                send(name, in_unit(cpu_us), tags, sample_rate)
+
+    def _names(self, exchange: _Exchange, rule: Any) -> _Named:
+        route = self._route(exchange, rule)
+        method, status = self._router.clean_method(exchange.method), exchange.status[:3]
+        named = self._named.get((route, method, status))
+        if named is None:
+            wall, cpu = (self._naming.metrics(route, method, int(status), cpu) for cpu in (False, True))
+            named = _Named(
+                [(name, list(tags)) for name, tags in wall], [(name, list(tags)) for name, tags in cpu]
+            )
+            self._named[route, method, status] = named
+        if id(rule) in self._routes and method == exchange.method and len(self._usual) < USUAL:
+            self._usual[id(rule), method, exchange.status] = named
+        return named
+
+    def _route(self, exchange: _Exchange, rule: Any) -> Route:
+        """The rule that Flask set on the request; where it set none, what the router makes of it."""
+        route = self._routes.get(id(rule))
         if route is not None:
             return route
         target = exchange.path.encode("latin-1", "replace")

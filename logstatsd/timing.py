@@ -92,13 +92,22 @@ def stop(client: DogStatsd) -> None:
 def thread_cpu_ns() -> int | None:
     """CPU time of this thread so far, or None where the thread is shared by greenlets or coroutines."""
     # Neither is imported here: whoever runs in one has imported it.
-    getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
-    if getcurrent is not None and getcurrent().parent is not None:
+    modules = sys.modules
+    if "greenlet" in modules and _in_greenlet(modules["greenlet"]):
         return None
-    running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-    if running_loop is not None and running_loop() is not None:
+    if "asyncio" in modules and _in_coroutine(modules["asyncio"]):
         return None
     return time.thread_time_ns()
+
+
+def _in_greenlet(greenlet: Any) -> bool:
+    getcurrent = getattr(greenlet, "getcurrent", None)  # not there while it is being imported
+    return getcurrent is not None and getcurrent().parent is not None
+
+
+def _in_coroutine(asyncio: Any) -> bool:
+    running_loop = getattr(asyncio, "_get_running_loop", None)
+    return running_loop is not None and running_loop() is not None
 
 
 class StatsD:

@@ -69,4 +69,4 @@ def chunks(breaks_at: int = 3) -> Iterator[bytes]:
         yield b"chunk\n"
 
 
-app.wsgi_app = Measured(app)  # type: ignore[method-assign]
+app.wsgi_app = Measured(app, cpu_header=True)  # type: ignore[method-assign]

@@ -109,7 +109,7 @@ def compare(requests: list[Request], worker: str, directory: Path, clients: int 
     ):
         send(address, requests, clients)
     with receiving() as replayed:
-        replay(log, replayed.address)
+        replay(log, replayed.address, GUNICORN_MEASURED)
     return Comparison(live.counts, replayed.counts, list(apart_us(log)))
 
 
@@ -119,10 +119,10 @@ def destination(address: Address | str) -> dict[str, str]:
     return {"DD_AGENT_HOST": address.host, "DD_DOGSTATSD_PORT": str(address.port)}
 
 
-def replay(log: Path, address: Address | str) -> None:
+def replay(log: Path, address: Address | str, log_format: str) -> None:
     """Replay a log as a user does."""
     command = [sys.executable, "-m", "logstatsd", "replay", str(log), "--app", "measured_shop:app"]
-    command += ["--log-format", GUNICORN_MEASURED, "--quiet"]
+    command += ["--log-format", log_format, "--quiet"]
     done = subprocess.run(
         command,
         cwd=ROOT / "tests",

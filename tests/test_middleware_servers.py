@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask
 from live import served
-from parity import ENV, WORKERS, compare, destination, requests_of_every_kind, send
+from parity import ENV, WORKERS, compare, destination, replay, requests_of_every_kind, send
 from receivers import receiving, series
-from servers import ROOT, gunicorn
+from servers import ROOT, gunicorn, nginx, poll
 from traffic import Request
 
 from logstatsd import StatsdMiddleware, timing
@@ -68,6 +68,29 @@ def test_no_series_carries_the_status_of_another_request(tmp_path: Path, worker:
     }
 
 
+@pytest.mark.real_server("nginx")
+def test_cpu_times_get_into_nginxs_log_by_a_header_and_from_there_into_a_replay(tmp_path: Path) -> None:
+    log_format = (
+        '$remote_addr [$time_local] "$request" $status $request_time $upstream_http_x_logstatsd_cpu_us'
+    )
+    with (
+        receiving() as live,
+        gunicorn(
+            "measured_shop:app",
+            directory=ROOT / "tests",
+            log=tmp_path / "gunicorn.log",
+            env=ENV | destination(live.address),
+        ) as app,
+        nginx(app, directory=tmp_path, logs={"nginx.log": f"'{log_format}'"}) as front,
+    ):
+        send(front, [Request(b"/health"), Request(b"/api/users/ann"), Request(b"/nothing")] * 5, clients=1)
+    with receiving() as replayed:
+        replay(tmp_path / "nginx.log", replayed.address, log_format)
+
+    assert replayed.counts == live.counts
+    assert sum(count for key, count in live.counts.items() if key.name == "shop.api.request.cpu") == 15
+
+
 # --- Agents ---------------------------------------------------------------------------------------------
 
 
@@ -113,6 +136,7 @@ def test_requests_do_not_wait_for_a_name_server_that_does_not_answer(
 def test_requests_do_not_wait_for_an_agent_that_does_not_read(
     app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(timing, "EXIT_TIMEOUT_S", 0.1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
         agent.bind(str(tmp_path / "agent.sock"))
         for statsd in client(monkeypatch, f"unixgram://{tmp_path / 'agent.sock'}"):
@@ -143,3 +167,12 @@ def test_an_agent_that_is_restarted_gets_what_comes_then(
 
     for inbox in (first, second):
         assert sum(inbox.counts.values()) == 40
+
+
+def test_what_is_buffered_is_sent_though_no_request_follows(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as inbox:
+        for statsd in client(monkeypatch, f"udp://127.0.0.1:{inbox.address[1]}"):
+            serve(app, statsd, 1)
+            poll("the client's own flush", lambda: len(inbox.lines) == 2)
