@@ -8,13 +8,15 @@ import sys
 
 def main() -> None:
     """Run the command line and leave at once, whatever threads and exit handlers the app brought along."""
-    from logstatsd.cli import cli  # noqa: PLC0415
-
     code: object = 0
     try:
+        from logstatsd.cli import cli  # noqa: PLC0415
+
         cli(prog_name="logstatsd")
     except SystemExit as end:
         code = end.code
+    except KeyboardInterrupt:
+        code = 130
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,31 +1,30 @@
-"""The command line's common parts: options that several commands take, errors as one line, configuration."""
+"""The command line's common parts: options that several commands take, errors as one line."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from logstatsd import config
 from logstatsd.errors import LogstatsdError, OptionError
 from logstatsd.text import clean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-CONFIG_FILES = ("logstatsd.toml", "pyproject.toml")
-
 
 class Option(click.Option):
-    """An option that also reads `LOGSTATSD_<NAME>` from the environment."""
+    """An option that also reads `LOGSTATSD_<NAME>` from the environment, of its long name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not self.envvar and self.name:
-            self.envvar = f"LOGSTATSD_{self.name.upper()}"
+        if not self.envvar:
+            self.envvar = "LOGSTATSD_" + self.opts[-1].lstrip("-").replace("-", "_").upper()
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[Command], Command]:
@@ -36,26 +35,32 @@ class Group(click.Group):
     """Shows every error as one line, ends with the documented exit codes, reads the configuration."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        ctx.default_map = {**_configuration(self), **(ctx.default_map or {})}
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a locale may know no box or micro sign
         with _signals():
             try:
+                ctx.default_map = {**config.defaults(self.commands), **(ctx.default_map or {})}
                 return super().invoke(ctx)
             except LogstatsdError as error:
                 click.echo(f"logstatsd: {clean(str(error), 2_000)}", err=True)
                 ctx.exit(error.exit_code)
-            except KeyboardInterrupt:
-                ctx.exit(130)
+            except KeyboardInterrupt as end:
+                ctx.exit(143 if isinstance(end, _Terminated) else 130)
             except MemoryError:
                 click.echo("logstatsd: out of memory; try --jobs 1", err=True)
                 ctx.exit(1)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come: to be treated as Ctrl-C, not as an app's sys.exit, wherever it strikes."""
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """End on SIGTERM as on Ctrl-C: at once, with the state intact."""
 
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
+    def end(_number: int, _frame: object) -> None:
+        raise _Terminated
 
     try:
         before = signal.signal(signal.SIGTERM, end)
@@ -66,46 +71,6 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _configuration(group: click.Group) -> dict[str, Any]:
-    """Defaults from `logstatsd.toml`, or `[tool.logstatsd]` of pyproject.toml, in the current directory."""
-    for name in CONFIG_FILES:
-        path = Path(name)
-        if not path.is_file():
-            continue
-        import tomllib  # noqa: PLC0415
-
-        try:
-            settings = tomllib.loads(path.read_text("utf-8"))
-        except (ValueError, OSError) as error:
-            raise OptionError(f"{name}: {error}") from None
-        if name == "pyproject.toml":
-            settings = settings.get("tool", {}).get("logstatsd", {})
-        if settings:
-            return _defaults(group, settings, name)
-    return {}
-
-
-def _defaults(group: click.Group, settings: dict[str, Any], name: str) -> dict[str, Any]:
-    """Spread settings over the commands that know them; a table `[report]` is for that command alone."""
-    known = {
-        command: {parameter.name for parameter in found.params} for command, found in group.commands.items()
-    }
-    defaults: dict[str, dict[str, Any]] = {command: {} for command in known}
-    for key, value in settings.items():
-        if key in known and isinstance(value, dict):
-            chosen = {command: value if command == key else {} for command in known}
-        else:
-            chosen = {command: {key: value} for command in known}
-        for command, values in chosen.items():
-            names = {setting.replace("-", "_"): item for setting, item in values.items()}
-            defaults[command] |= {
-                setting: item for setting, item in names.items() if setting in known[command]
-            }
-        if not any(key.replace("-", "_") in names for names in known.values()) and key not in known:
-            raise OptionError(f"{name}: there is no option {key!r}")
-    return defaults
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -80,9 +80,8 @@ def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     failure: UndeliveredError | None = None
     try:
         run = open_run(paths, sender.router, given, lines=BATCH_LINES, bucket_s=bucket_s(given))
-        for log in run.logs:
-            if log.detected:
-                refuse_untimed(log.log_format, run.bucket_s)
+        for log_format in run.formats:
+            refuse_untimed(log_format, run.bucket_s)
         try:
             for piece in tallies(run, sender.settler, quiet=given["quiet"] or given["dry_run"]):
                 sender.send(piece.batch)

@@ -34,21 +34,39 @@ def app_is_given(given: dict[str, Any]) -> bool:
     return bool(given["apps"] or given["routes"] or os.environ.get("FLASK_APP") or hasattr(info, "load_app"))
 
 
+PRECEDENCE = ("COMMANDLINE", "FLASK", "ENVIRONMENT", "DEFAULT_MAP")
+"""Where an option may come from; the configuration file is click's default map."""
+
+
+def _chosen_app(given: dict[str, Any]) -> str:
+    """What names the app: `apps`, `routes`, `flask` (the command), or "" for nothing. Raises OptionError."""
+    context = click.get_current_context()
+    places = {
+        name: getattr(context.get_parameter_source(name), "name", "")
+        for name in ("apps", "routes")
+        if given[name]
+    }
+    if getattr(context.find_root().obj, "app_import_path", None):
+        places["flask"] = "FLASK"
+    if len(set(places.values())) < len(places):
+        raise OptionError("--app and --routes: give one of them")
+    return min(places, key=lambda name: PRECEDENCE.index(places[name]), default="")
+
+
 def load_app(given: dict[str, Any]) -> tuple[Router, Settler]:
     """The Router, and what settles what it leaves undecided: from the snapshot or the app."""
     from logstatsd.pipeline import Settler  # noqa: PLC0415
     from logstatsd.routes import Router, read_snapshot  # noqa: PLC0415
 
-    apps = given["apps"]
+    chosen = _chosen_app(given)
     prefix = {name: given[name] for name in ("strip_prefix", "normalised_prefix")}
-    if given["routes"]:
-        if apps:
-            raise OptionError("--app and --routes: give one of them")
+    if chosen == "routes":
         return Router(read_snapshot(given["routes"]), **prefix), Settler()
     from logstatsd import apps as loading  # noqa: PLC0415
 
     info = click.get_current_context().find_root().obj
-    app = loading.from_flask_cli(info) if not apps and hasattr(info, "load_app") else loading.load(apps)
+    ours = chosen == "apps" or not hasattr(info, "load_app")
+    app = loading.load(given["apps"]) if ours else loading.from_flask_cli(info)
     return Router(app.snapshot(), **prefix), Settler(None if given["no_converters"] else app)
 
 

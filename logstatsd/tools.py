@@ -148,6 +148,7 @@ def normalize_lines(paths: tuple[str, ...], given: dict[str, Any]) -> None:
             elif isinstance(part.route, Undecided):
                 route, _ = settler.route(part.route)
                 sys.stdout.write(as_line(path, part, route, target=given["target"]))
+        sys.stdout.flush()  # of a live stream, each chunk is what it has said so far
     for log in run.logs:
         for problem in log.source.problems:
             click.echo(problem, err=True)
