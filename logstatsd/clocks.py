@@ -41,14 +41,14 @@ def _decimal_seconds(decimals: int) -> Callable[[bytes], int]:
     return convert
 
 
-def _any_number(scale_us: int) -> Callable[[bytes], int]:
+def _any_number(scale_us: Decimal) -> Callable[[bytes], int]:
     """A number as JSON writers have it: with any number of decimals, or an exponent."""
 
     def convert(text: bytes) -> int:
         if not _NUMBER.fullmatch(text):
             raise ValueError(text)
         number = Decimal(text.decode("ascii"))
-        if number.adjusted() >= LONGEST_DIGITS - 6:
+        if (number * scale_us).adjusted() >= LONGEST_DIGITS:
             raise ValueError(text)
         return int((number * scale_us).to_integral_value())
 
@@ -67,9 +67,10 @@ UNITS: dict[str, Callable[[bytes], int]] = {
     "whole seconds": _whole(1_000_000),
     "seconds, to the millisecond": _decimal_seconds(3),
     "seconds, to the microsecond": _decimal_seconds(6),
-    "seconds": _any_number(1_000_000),
-    "milliseconds, maybe with decimals": _any_number(1_000),
-    "microseconds, maybe with decimals": _any_number(1),
+    "seconds": _any_number(Decimal(1_000_000)),
+    "milliseconds, maybe with decimals": _any_number(Decimal(1_000)),
+    "microseconds, maybe with decimals": _any_number(Decimal(1)),
+    "nanoseconds": _any_number(Decimal("0.001")),
     "seconds of each upstream, added": _seconds_of_each_upstream,
 }
 
@@ -130,18 +131,30 @@ def _iso_s(text: str) -> float:
 
 def _unix_s(text: str) -> float:
     seconds = float(text)
-    if not 0 <= seconds < 1e11:
+    if not 0 <= seconds < 1e14:
         raise ValueError(text)
-    return seconds
+    return seconds if seconds < 1e11 else seconds / 1_000  # milliseconds, as JavaScript and Java count
+
+
+def _worded_s(form: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        return datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()
+
+    return parse
+
+
+_FORMS = (_clf_s, _iso_s, _unix_s, _worded_s("%d/%b/%Y %H:%M:%S"), _worded_s("%a %b %d %H:%M:%S %Y"))
 
 
 def moment_s(text: bytes) -> float | None:
     """Return a logged moment in unix seconds, whichever of the usual forms it has; None for anything else.
 
-    Understood: the common log format's, ISO 8601 (taken as UTC without an offset), unix seconds.
+    Understood: the common log format's, ISO 8601, unix seconds or milliseconds, and the ways in which
+    Werkzeug (`22/Nov/2026 13:25:15`) and uWSGI (`Sun Nov 22 13:25:15 2026`) write it. Taken as UTC where no
+    offset is given.
     """
     word = text.decode("latin-1")
-    for parse in (_clf_s, _iso_s, _unix_s) if "/" in word[:4] else (_iso_s, _unix_s, _clf_s):
+    for parse in _FORMS:
         try:
             return parse(word)
         except (ValueError, KeyError, OverflowError):

@@ -4,47 +4,69 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from logstatsd.carriers import CARRIERS
 from logstatsd.clocks import duration_us
 from logstatsd.errors import FormatError
-from logstatsd.formats import LogFormat, Token, parse_layout
+from logstatsd.formats import LogFormat, Token, flat, parse_layout, split_unit
+from logstatsd.jsonlog import objects
 from logstatsd.patterns import line_pattern
 from logstatsd.presets import FORMATS
-from logstatsd.scan import reader_of
+from logstatsd.readers import reader_of, unwrap
+from logstatsd.servers import NEVER_WRITES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 LOOKED_AT = 1_000
 """Lines at the head of a log that detection looks at."""
 
-_JSON_KEYS: dict[str, tuple[tuple[str, str], ...]] = {
+UNKNOWN = ""
+_SECONDS, _MS, _US, _NS = "request_time", "duration_ms", "duration_us", "duration_ns"
+
+
+def _all(variable: str, keys: str) -> tuple[tuple[str, str], ...]:
+    return tuple((key, variable) for key in keys.split())
+
+
+JSON_KEYS: dict[str, tuple[tuple[str, str], ...]] = {
     # role: (key, the variable it is taken for), best first
-    "request": (("request", "request"), ("http_request", "request")),
-    "method": tuple((key, "request_method") for key in (
-        "request_method", "method", "http_method", "http.request.method", "verb", "m",
-    )),
-    "target": tuple((key, "request_uri") for key in (
-        "request_uri", "uri", "url", "path", "request_path", "url.path", "http.target", "target", "raw_uri",
-    )),
-    "status": tuple((key, "status") for key in (
-        "status", "status_code", "response_status", "http_status", "http.response.status_code", "code",
-    )),
-    "duration": (
-        *((key, "request_time") for key in ("request_time", "duration_s", "duration_seconds", "rt")),
-        *((key, "duration_us") for key in ("duration_us", "request_time_us", "latency_us")),
-        *((key, "duration_ms") for key in ("duration_ms", "request_time_ms", "latency_ms")),
-        *((key, "request_time") for key in ("duration", "response_time", "latency", "elapsed")),
-        ("upstream_response_time", "upstream_response_time"),
+    "request": _all("request", "request http_request request_line r"),
+    "method": _all(
+        "request_method",
+        "request_method method http_method http.request.method http.method request.method requestMethod"
+        " RequestMethod verb m",
     ),
-    "time": tuple((key, "time") for key in (
-        "time_iso8601", "time_local", "@timestamp", "timestamp", "time", "msec", "ts", "datetime", "date",
-    )),
-    "host": (("http_host", "http_host"), ("host", "host")),
-    "upstream": (("upstream_addr", "upstream_addr"),),
-    "cpu": (("cpu_us", "cpu_us"), ("logstatsd_cpu_us", "cpu_us")),
-}  # fmt: skip
+    "target": _all(
+        "request_uri",
+        "request_uri uri url request.uri request.url path request_path url.original http.target http.url"
+        " url.path request.path requestUrl RequestPath target raw_uri http.path",
+    ),
+    "status": _all(
+        "status",
+        "status status_code response_status http_status http.response.status_code http.status_code"
+        " response.status response.status_code statusCode DownstreamStatus code s",
+    ),
+    "duration": (
+        *_all(_SECONDS, "request_time duration_s duration_seconds request_time_s"),
+        *_all(_US, "duration_us request_time_us latency_us duration_micros response_time_us"),
+        *_all(_MS, "duration_ms request_time_ms latency_ms response_time_ms durationMs elapsed_ms"),
+        *_all(_NS, "event.duration duration_ns Duration"),
+        *_all(UNKNOWN, "duration response_time latency elapsed rt took request_duration D"),
+        *_all("upstream_response_time", "upstream_response_time"),
+    ),
+    "time": _all(
+        "time", "time_iso8601 time_local @timestamp timestamp time msec ts datetime date asctime StartUTC t"
+    ),
+    "host": _all("http_host", "http_host request.host host RequestHost"),
+    "upstream": _all("upstream_addr", "upstream_addr"),
+    "cpu": _all("cpu_us", "cpu_us logstatsd_cpu_us"),
+}
+_BY_UNIT = {"seconds": _SECONDS, "nanoseconds": _NS}
+_BY_UNIT |= {"milliseconds, maybe with decimals": _MS, "microseconds, maybe with decimals": _US}
 
 
 class Detected(NamedTuple):
@@ -57,38 +79,97 @@ class Detected(NamedTuple):
 
 
 def choose(text: str) -> LogFormat:
-    """The format that `--log-format` names or spells out. Raises FormatError where it is neither."""
-    preset = FORMATS.get(text)
-    return preset.log_format if preset else parse_layout(text)
+    """The format that `--log-format` names or spells out, maybe after what carries its lines (`cri:nginx`).
+
+    Raises FormatError where it is neither, InputError where a configuration file cannot be read.
+    """
+    return _choices(text)[0][0]
 
 
-def detect(head: bytes, name: str, *, fields: Mapping[str, str] | None = None) -> Detected:
+def _choices(text: str) -> tuple[list[LogFormat], str]:
+    carriers: tuple[str, ...] = ()
+    while (carrier := text.partition(":")[0]) in CARRIERS:
+        carriers, text = (*carriers, carrier), text.partition(":")[2]
+    if text.startswith("@"):
+        from logstatsd.serverconf import formats_of  # noqa: PLC0415
+
+        found, note = formats_of(text[1:])
+    else:
+        preset = FORMATS.get(text)
+        found, note = [preset.log_format if preset else parse_layout(text)], ""
+    return [replace(log_format, carriers=carriers) for log_format in found], note
+
+
+def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str] | None = None) -> Detected:
     """Find the format that fits most of a log's first whole lines.
 
-    `name` is the log's, for messages; `fields` names JSON keys for roles where the usual ones do not serve.
-    Raises FormatError, with the closest format and the column where the first line leaves it, if none fits.
+    `name` is the log's, for messages; `given` the format, if the user gave one: then only what carries its
+    lines is left to find, and which it is, where a configuration has several. `fields` names JSON keys for
+    roles where the usual ones do not serve. Raises FormatError, with the closest format and the column where
+    the first line leaves it, if none fits.
     """
     lines = [line for line in head.split(b"\n")[:LOOKED_AT] if line.strip()]
-    candidates = [json_format(lines, fields or {})] if lines and lines[0].lstrip().startswith(b"{") else []
-    candidates += [preset.log_format for preset in FORMATS.values() if preset.detected]
     block = b"\n".join(lines) + b"\n"
-    found = [(fitting(candidate, block), -n) for n, candidate in enumerate(candidates) if candidate]
-    best, rank = max(found, default=(0, 0))
-    if not best:
-        raise FormatError(_no_fit(lines, name))
-    log_format = candidates[-rank]
-    if log_format is None:
-        raise FormatError(_no_fit(lines, name))
-    preset = FORMATS.get(log_format.name)
-    return Detected(log_format, best, len(lines), preset.note if preset else "")
+    if given:
+        return _best_of(*_choices(given), block, len(lines))
+    carriers = carriers_of(block, len(lines))
+    inner = unwrap(block, carriers)
+    shares = {}
+    notes = {}
+    if sum(line.lstrip().startswith(b"{") for line in inner.split(b"\n")) * 2 > len(lines):
+        log_format, note = json_format(inner, fields or {})
+        if log_format is None:
+            raise FormatError(f"{name}: {note}")
+        shares[log_format], notes[log_format] = 1.0, note
+    for preset in FORMATS.values():
+        if preset.detected:
+            shares[preset.log_format], notes[preset.log_format] = preset.share, preset.note
+    fits = {log_format: fitting(log_format, inner) for log_format in shares}
+    best = max(shares, key=lambda each: (fits[each] * shares[each], -contrary(each, inner)))
+    if not fits[best]:
+        raise FormatError(no_fit(inner.split(b"\n")[:-1], name))
+    fit = fitting(best, inner, leniently=True)
+    return Detected(replace(best, carriers=carriers), fit, len(lines), notes[best])
 
 
-def fitting(log_format: LogFormat, block: bytes) -> int:
+def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) -> Detected:
+    """Of the formats that the user gave, the one that fits best, with what carries its lines."""
+    found = []
+    carriers = carriers_of(block, lines)
+    for each in choices:
+        found.append((fitting(each, block, leniently=True), each))
+        if carriers and not each.carriers:
+            carried = replace(each, carriers=carriers)
+            found.append((fitting(carried, block, leniently=True), carried))
+    fits, best = max(found, key=lambda item: item[0])
+    return Detected(best, fits, lines, note)
+
+
+def carriers_of(block: bytes, lines: int) -> tuple[str, ...]:
+    """What carries most lines of a block, outermost first."""
+    found: tuple[str, ...] = ()
+    while len(found) < 3:
+        for name, carrier in CARRIERS.items():
+            inner = carrier.unwrap(block)
+            changed = sum(
+                before != after for before, after in zip(block.split(b"\n"), inner.split(b"\n"), strict=True)
+            )
+            if name not in found and (changed * 2 > lines or (changed and name == "terminal")):
+                found, block = (*found, name), inner
+                break
+        else:
+            break
+    return found
+
+
+def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
     """How many lines of a block fit a format, durations included."""
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)
     status = reader.columns.index("status")
-    rows = [row if row[status] else reader.again(row[-1]) or row for row in rows]
+    for n, row in enumerate(rows):  # leniency is only for what the server's own escaping makes ambiguous
+        if not row[status] and (leniently or log_format.is_json or b'\\"' in row[-1]):
+            rows[n] = reader.again(row[-1]) or row
     rows = [row for row in rows if row[status]]
     if "duration" not in reader.columns:
         return len(rows)
@@ -104,45 +185,70 @@ def _is_duration(text: bytes, unit: str) -> bool:
     return True
 
 
-def json_format(lines: Iterable[bytes], fields: Mapping[str, str]) -> LogFormat | None:
-    """The format of JSON lines, by the names of their keys; None where the needed ones are not found."""
-    keys: dict[str, None] = {}
-    for line in lines:
-        try:
-            item = json.loads(line.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
+def contrary(log_format: LogFormat, block: bytes) -> int:
+    """How often a block has what the format's server never writes: decides between equal layouts."""
+    never = NEVER_WRITES.get(log_format.server)
+    return len(never.findall(block)) if never and not log_format.is_json else 0
+
+
+def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | None, str]:
+    """The format of JSON lines, by the names of their keys, and what to say of it.
+
+    None where the needed keys are not found; then what is said is what to do about it.
+    """
+    seen: dict[str, list[object]] = {}
+    for item in objects(block)[1]:
+        for key, value in flat(item):
+            seen.setdefault(key, []).append(value)
+    layout, note = {}, ""
+    for role, choices in JSON_KEYS.items():
+        named, unit = split_unit(fields.get(role, ""))
+        key = named or next((key for key, _ in choices if key in seen), "")
+        if not key:
             continue
-        keys.update(dict.fromkeys(item) if isinstance(item, dict) else {})
-    layout = {}
-    for role, choices in _JSON_KEYS.items():
-        key = fields.get(role)
-        variable = next((variable for known, variable in choices if known in (key or keys)), None)
-        if key:
-            variable = dict(choices).get(key, choices[0][1])
-        else:
-            key = next((known for known, _ in choices if known in keys), None)
-            variable = dict(choices)[key] if key else None
-        if key and variable:
-            layout[key] = f"${variable}"
+        variable = _BY_UNIT[unit] if unit else dict(choices).get(key, UNKNOWN if role == "duration" else "")
+        if role == "duration" and not variable:
+            variable, note = _by_looks(key, seen.get(key, []))
+        layout[key] = f"${variable or choices[0][1]}"
+    log_format = LogFormat("json", json.dumps(layout), "json")
     try:
-        found = LogFormat("json", json.dumps(layout), "json")
-        _ = found.chosen
+        _ = log_format.chosen
     except FormatError:
-        return None
-    return found
-
-
-def _no_fit(lines: list[bytes], name: str) -> str:
-    if not lines:
-        return f"{name}: no whole line to tell the format by"
-    first = lines[0]
-    if first.lstrip().startswith(b"{"):
-        return (
-            f"{name}: the JSON lines have no key known for method and target, or status; "
+        keys = ", ".join([*seen][:12])
+        return None, (
+            f"the JSON lines have no key known for {_missing(layout)}; they have {keys}; "
             "name them, as in --field method=verb --field target=url --field status=code"
         )
-    reached = [(furthest(preset.log_format, first), preset.log_format) for preset in FORMATS.values()]
-    (column, wanted), closest = max(reached, key=lambda item: item[0][0])
+    return log_format, note
+
+
+def _by_looks(key: str, values: list[object]) -> tuple[str, str]:
+    """The variable for a duration of unknown unit: numbers with decimals are seconds, others microseconds."""
+    decimal = any("." in str(value) or "e" in str(value).lower() for value in values)
+    variable, unit = (_SECONDS, "seconds") if decimal else (_US, "microseconds")
+    return variable, (
+        f"{key!r} is taken as {unit}, since its numbers have {'' if decimal else 'no '}decimals; "
+        f"if they are not, say --field duration={key}:ms (or :s, :us, :ns)"
+    )
+
+
+def _missing(layout: Mapping[str, str]) -> str:
+    found = set(layout.values())
+    needed = {"the status": {"$status"}, "the method": {"$request", "$request_method"}}
+    needed["the target"] = {"$request", "$request_uri"}
+    return " and ".join(what for what, variables in needed.items() if not variables & found)
+
+
+def no_fit(lines: list[bytes], name: str) -> str:
+    """What to say of a log none of whose lines fits a known format."""
+    if not lines:
+        return f"{name}: no whole line to tell the format by"
+    reached = [
+        (furthest(preset.log_format, lines[0]), preset.log_format)
+        for preset in FORMATS.values()
+        if preset.share == 1
+    ]
+    (column, wanted), closest = max(reached, key=lambda item: (item[0][0], -len(item[1].tokens)))
     return (
         f"{name}: no line fits a known format; the closest, {closest.name!r}, stops at column "
         f"{column + 1} of the first line, where it wants {wanted}; "
@@ -152,12 +258,13 @@ def _no_fit(lines: list[bytes], name: str) -> str:
 
 def furthest(log_format: LogFormat, line: bytes) -> tuple[int, str]:
     """How many bytes of a line fit the beginning of a format, and what should come there."""
+    line = unwrap(line + b"\n", log_format.carriers)
     reached, wanted = 0, "another line"
     for n in range(1, len(log_format.tokens) + 1):
-        match = re.compile(line_pattern(log_format, n)).match(line + b"\n")
+        match = re.compile(line_pattern(log_format, n)).match(line)
         token = log_format.tokens[n - 1]
         if not match:
-            wanted = f"{token.name!r}" if isinstance(token, Token) else f"{token!r}"
+            wanted = log_format.rules.spelled.format(token.name) if isinstance(token, Token) else f"{token!r}"
             break
         reached = match.end()
         wanted = "the end of the line"
@@ -173,4 +280,5 @@ def misfit(name: str, log_format: LogFormat, samples: list[tuple[str, bytes]]) -
             f"{name}: no line fits the format {log_format.name!r}: the first stops at column {column + 1}, "
             f"where it wants {wanted}"
         )
-    return f"{name}: no line fits the format {log_format.name!r}: {reason}"
+    common = Counter(reason for reason, _ in samples).most_common(1)
+    return f"{name}: no line fits the format {log_format.name!r}: {common[0][0] if common else reason}"

@@ -1,4 +1,4 @@
-"""What the variables of nginx, the atoms of gunicorn and the directives of Apache stand for: tables only."""
+"""What the variables of nginx, gunicorn, Apache, uWSGI and Werkzeug stand for: tables only."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ NGINX: dict[str, Field] = {
 GUNICORN: dict[str, Field] = {
     # https://docs.gunicorn.org/en/stable/settings.html#access-log-format; %({…}i)s and its like are free text
     "h": _WORD,
-    "l": _WORD,
+    "l": Field("dash"),
     "u": TEXT,
     "t": Field("clf_bracketed", "time"),
     "r": Field("request", "request"),
@@ -110,14 +110,43 @@ APACHE: dict[str, Field] = {
     "{us}T": Field("word", "duration", "microseconds"),
     "{ms}T": Field("word", "duration", "milliseconds"),
     "{s}T": Field("word", "duration", "whole seconds"),
-    "{host}i": Field("text", "host"),
+    "{Host}i": Field("text", "host"),
     **_each(_NUMBER, "B b O I S p P k"),
     **_each(_WORD, "v V X L R"),
 }
 
+UWSGI: dict[str, Field] = {
+    # https://uwsgi-docs.readthedocs.io/en/latest/LogFormat.html
+    "method": Field("word", "method"),
+    "uri": Field("text", "target"),
+    "status": Field("status", "status"),
+    "host": Field("text", "host"),
+    "ltime": Field("clf", "time"),
+    "ctime": Field("ctime", "time"),
+    "epoch": Field("number", "time"),
+    "micros": Field("word", "duration", "microseconds"),
+    "msecs": Field("word", "duration", "milliseconds"),
+    "secs": Field("word", "duration", "whole seconds"),
+    **_each(
+        _NUMBER,
+        "time size hsize rsize cl pid wid switches vars headers core pktsize modifier1 modifier2 vsz rss vszM"
+        " rssM rerr werr ioerr tmsecs tmicros app req reqs",
+    ),
+    **_each(_WORD, "addr proto"),
+}
+
+WERKZEUG: dict[str, Field] = {
+    # werkzeug.serving.WSGIRequestHandler.log_request, and the BaseHTTPRequestHandler it is built on
+    "remote_addr": _WORD,
+    "time": Field("http_server", "time"),
+    "request": Field("request", "request"),
+    "status": Field("status", "status"),
+    "size": _WORD,
+}
+
 DURATION_PREFERENCE = (
     *("request_time", "upstream_response_time", "upstream_header_time", "upstream_connect_time"),
-    *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T"),
+    *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T", "micros", "msecs", "secs"),
 )
 """The first of these that a log has is its duration, unless the user names another."""
 
@@ -128,6 +157,7 @@ JSON: dict[str, Field] = {
     "duration_s": Field("word", "duration", "seconds"),
     "duration_ms": Field("word", "duration", "milliseconds, maybe with decimals"),
     "duration_us": Field("word", "duration", "microseconds, maybe with decimals"),
+    "duration_ns": Field("word", "duration", "nanoseconds"),
     "cpu_us": Field("word", "cpu", "microseconds, maybe with decimals"),
     "time": Field("text", "time"),
 }

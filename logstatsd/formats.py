@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.errors import FormatError
-from logstatsd.fields import APACHE, DURATION_PREFERENCE, GUNICORN, JSON, NGINX, TEXT, Field
+from logstatsd.fields import DURATION_PREFERENCE, TEXT, Field
+from logstatsd.servers import SERVERS, Server, server_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
 Row = tuple[bytes, ...]
 
@@ -27,80 +28,23 @@ class Token(NamedTuple):
     field: Field
 
 
-class Server(NamedTuple):
-    """How one server writes its logs: its directives, what they mean, and how it escapes values."""
-
-    directive: re.Pattern[str]
-    fields: dict[str, Field]
-    quoted: bytes
-    """Pattern of a value between double quotes."""
-    target: bytes
-    """Pattern of a request target up to its query, wherever it stands."""
-    unescape: Callable[[bytes], bytes]
-
-
 _TARGETS = {"request", "target", "path"}
 _OVERRULED = (("request", "method"), ("request", "target"), ("request", "path"), ("target", "path"))
 """Of two roles that say the same, the one that says it better, and the one that is then not read."""
 
-_C_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"v": b"\v", b"f": b"\f"}
-
-
-def _unescape_hex(value: bytes) -> bytes:
-    """Undo `\\xHH`, as nginx writes control characters, `"`, `\\` and every byte above 126."""
-    if b"\\" not in value:
-        return value
-    return re.sub(rb"\\x([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), value)
-
-
-def _unescape_c(value: bytes) -> bytes:
-    """Undo Apache's escapes: `\\xHH`, `\\n` and its like, a backslash before `"` and `\\`."""
-    if b"\\" not in value:
-        return value
-
-    def undo(match: re.Match[bytes]) -> bytes:
-        return bytes([int(match[1], 16)]) if match[1] else _C_ESCAPES.get(match[2], match[2])
-
-    return re.sub(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", undo, value)
-
-
-def _unescape_gunicorn(value: bytes) -> bytes:
-    """Undo `\\"`; and the UTF-8 in which the log holds what gunicorn had read as Latin-1."""
-    value = value.replace(b'\\"', b'"')
-    try:
-        return value if value.isascii() else value.decode("utf-8").encode("latin-1")
-    except UnicodeError:
-        return value
-
-
-def _as_is(value: bytes) -> bytes:
-    return value
-
-
-_PERCENT = re.compile(r"%(?:(%)|[<>!,\d]*(\{[^}]+\}[a-zA-Z]|[a-zA-Z]))")
-_BACKSLASH_QUOTE = rb'(?:(?<=\\)"[^"\n]*+)*+'
-_PAIRS = rb"(?:\\.[^%s\\\n]*+)*+"
-
-SERVERS: dict[str, Server] = {
-    "nginx": Server(
-        re.compile(r"\$(?:\{(\w+)\}|(\w+))"), NGINX, rb'[^"\n]*+', rb'[^ ?#"\n]++', _unescape_hex
-    ),
-    "gunicorn": Server(
-        re.compile(r"%(?:(%)|\((\{[^}]+\}[a-zA-Z]|[a-zA-Z])\)[-\d.]*[sdr])"),
-        GUNICORN,
-        rb'[^"\n]*+' + _BACKSLASH_QUOTE,
-        rb'(?=[^ ?#\n])[^ ?#"\n]*+(?:(?<=\\)"[^ ?#"\n]*+)*+',
-        _unescape_gunicorn,
-    ),
-    "apache": Server(
-        _PERCENT,
-        APACHE,
-        rb'[^"\\\n]*+' + _PAIRS % b'"',
-        rb'(?=[^ ?#\n])[^ ?#"\\\n]*+' + _PAIRS % b' ?#"',
-        _unescape_c,
-    ),
-    "json": Server(re.compile(r"\$(?:\{(\w+)\}|(\w+))"), JSON, rb'[^"\n]*+', rb'[^ ?#"\n]++', _as_is),
+UNITS_BY_SUFFIX = {
+    "s": "seconds",
+    "ms": "milliseconds, maybe with decimals",
+    "us": "microseconds, maybe with decimals",
+    "ns": "nanoseconds",
 }
+"""What may follow the name of a duration, as in `--field duration=rt:ms`: entries of `clocks.UNITS`."""
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """`rt:ms` to `rt` and the unit meant; a name without one to itself and nothing."""
+    bare, _, suffix = name.rpartition(":")
+    return (bare, UNITS_BY_SUFFIX[suffix]) if bare and suffix in UNITS_BY_SUFFIX else (name, "")
 
 
 @dataclass(frozen=True)
@@ -108,8 +52,9 @@ class LogFormat:
     """One log format: plain data that pickles, compares and goes into a checkpoint.
 
     `layout` is the format string in the words of `server` (a key of SERVERS), a JSON object's text where the
-    log is JSON. `assigned` names the variable to take a role from, where that is not the usual one.
-    `escape` is nginx's `escape=` parameter: `default`, `json` or `none`.
+    log is JSON. `assigned` names the variable to take a role from, where that is not the usual one, a
+    duration's maybe with its unit. `escape` is nginx's `escape=` parameter: `default`, `json` or `none`.
+    `carriers` are what has been put around each line, outermost first (keys of `carriers.CARRIERS`).
     """
 
     name: str
@@ -117,6 +62,23 @@ class LogFormat:
     server: str
     assigned: tuple[tuple[str, str], ...] = ()
     escape: str = "default"
+    carriers: tuple[str, ...] = ()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> LogFormat:
+        """What `dataclasses.asdict` had made plain data of, also after a way through JSON."""
+        return cls(
+            **{
+                **data,
+                "assigned": tuple(map(tuple, data["assigned"])),
+                "carriers": tuple(data.get("carriers", ())),
+            }
+        )
+
+    @property
+    def rules(self) -> Server:
+        """How the server writes."""
+        return SERVERS.get(f"{self.server} escape={self.escape}", SERVERS[self.server])
 
     @property
     def is_json(self) -> bool:
@@ -125,20 +87,29 @@ class LogFormat:
     @cached_property
     def tokens(self) -> tuple[str | Token, ...]:
         """The literals and variables of the layout, in turn."""
-        return tuple(_tokens(self.layout, self.server))
+        return tuple(map(self._in_its_unit, _tokens(self.layout, self.server)))
+
+    def _in_its_unit(self, token: str | Token) -> str | Token:
+        """A variable that was assigned as a duration together with its unit, in that unit."""
+        name, unit = split_unit(dict(self.assigned).get("duration", ""))
+        if not unit or isinstance(token, str) or token.name != name:
+            return token
+        return token._replace(field=token.field._replace(unit=unit))
 
     @cached_property
     def keys(self) -> tuple[tuple[str, Token], ...]:
-        """For JSON: each key with the one variable that is its value; keys of other make-up are left out."""
+        """For JSON: each key with the one variable that is its value; keys of other make-up are left out.
+
+        A key within an object is named `outer.inner`.
+        """
+        bare = re.compile(rf"([:,\[]\s*)({self.rules.directive.pattern})(?=\s*[,\]}}])")
         try:
-            items: dict[str, object] = json.loads(
-                re.sub(r":\s*(\$\{?\w+\}?|%\([^)]+\)s)", r': "\1"', self.layout)
-            )
+            item: dict[str, object] = json.loads(bare.sub(r'\1"\2"', self.layout))
         except ValueError as error:
             raise FormatError(f"the JSON log format {self.layout!r} is not JSON: {error}") from None
         found = []
-        for key, value in items.items():
-            tokens = list(_tokens(str(value), self.server))
+        for key, value in flat(item):
+            tokens = [self._in_its_unit(token) for token in _tokens(str(value), self.server)]
             if len(tokens) == 1 and isinstance(tokens[0], Token):
                 found.append((key, tokens[0]))
         return tuple(found)
@@ -183,13 +154,15 @@ class LogFormat:
 
     def _named(self, role: str, name: str) -> Token:
         """The variable of that name, for a role that it was given by the user."""
-        for token in self.variables:
-            if token.name == name and (role != "duration" or token.field.unit):
+        name = split_unit(name)[0] if role == "duration" else name
+        fitting = [token for token in self.variables if role != "duration" or token.field.unit]
+        for token in fitting:
+            if token.name == name:
                 return token
-        fitting = [token.name for token in self.variables if role != "duration" or token.field.unit]
-        raise FormatError(
-            f"the log format {self.name!r} has no {role} {name!r}; it has: {', '.join(fitting) or 'none'}"
-        )
+        if any(token.name == name for token in self.variables):
+            raise FormatError(f"say the unit of {name!r}: --field duration={name}:ms, or :s, :us, :ns")
+        known = ", ".join(token.name for token in fitting) or "none"
+        raise FormatError(f"the log format {self.name!r} has no {role} {name!r}; it has: {known}")
 
     @property
     def duration_unit(self) -> str:
@@ -203,26 +176,31 @@ class LogFormat:
         token = self.chosen.get("duration")
         if token is None:
             return ""
-        named = {"nginx": "${}", "gunicorn": "%({})s", "apache": "%{}"}.get(self.server, "{}")
-        key = (
-            next((key for key, other in self.keys if other is token), token.name)
-            if self.is_json
-            else token.name
-        )
-        return f"{key if self.is_json else named.format(key)} ({token.field.unit})"
+        key = next((key for key, other in self.keys if other is token), "") if self.is_json else ""
+        return f"{key or self.rules.spelled.format(token.name)} ({self.duration_unit})"
 
     def assign(self, role: str, name: str) -> LogFormat:
         """The same format with a role taken from the variable named (`$` or `%(…)s` may be left on)."""
-        bare = re.sub(r"^\$\{?|\}$|^%\(|\)s$", "", name)
+        bare, unit = split_unit(re.sub(r"^\$\{?|\}$|^%\(|\)s$", "", name))
         if self.is_json and not any(token.name == bare for token in self.variables):
-            bare = next((token.name for key, token in self.keys if key == name), bare)
-        return replace(self, assigned=(*self.assigned, (role, bare)))
+            bare = next((token.name for key, token in self.keys if key == bare), bare)
+        suffix = f":{name.rpartition(':')[2]}" if unit else ""
+        return replace(self, assigned=(*self.assigned, (role, bare + suffix)))
 
     def unescape(self, value: bytes) -> bytes:
         """The bytes that the server had before it wrote them into its log."""
-        if self.is_json or self.escape == "none":
-            return value
-        return SERVERS[self.server].unescape(value)
+        return value if self.is_json else self.rules.unescape(value)
+
+
+def flat(item: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The keys and values of a JSON object, those of objects within it as `outer.inner`."""
+    if not isinstance(item, dict):
+        return
+    for key, value in item.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _tokens(layout: str, server: str) -> Iterator[str | Token]:
@@ -232,11 +210,11 @@ def _tokens(layout: str, server: str) -> Iterator[str | Token]:
     for match in directive.finditer(layout):
         literal += layout[position : match.start()]
         position = match.end()
-        if server != "nginx" and match[1] == "%":
+        if match[1] == "%":
             literal += "%"
             continue
         name = match[1] or match[2]
-        name = name.lower() if name.startswith("{") and not name.endswith("T") else name
+        name = name.lower() if server == "gunicorn" and name.startswith("{") else name
         if literal:
             yield literal
         literal = ""
@@ -251,13 +229,8 @@ def parse_layout(layout: str, name: str = "given") -> LogFormat:
     Raises FormatError where it is none of these or lacks what a report needs.
     """
     layout = layout.strip("\r\n")
-    if re.search(r"%\((?:\{[^}]+\})?[a-zA-Z]+\)s", layout):
-        server = "gunicorn"
-    elif re.search(r"\$\{?[a-z]\w+", layout):
-        server = "nginx"
-    elif re.search(r"%[<>!,\d]*(?:\{[^}]+\})?[a-zA-Z]", layout):
-        server = "apache"
-    else:
+    server = server_of(layout)
+    if server is None:
         raise FormatError(
             f"{layout!r} is neither a format's name nor a format string: "
             "give nginx's log_format, gunicorn's access_log_format or a name from `logstatsd check --formats`"

@@ -3,79 +3,120 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from logstatsd.formats import LogFormat, Row
 
-_decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
+_decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False).decode
 
 
-class JsonReader:
-    """Reads blocks of JSON lines of one format; the same interface as `patterns.TextReader`.
+def objects(block: bytes) -> tuple[list[str], list[object]]:
+    """The lines of a block that ends with a newline, and what each is as JSON, None where it is none.
 
-    Bytes that are not UTF-8 pass through, numbers keep the digits that the log has.
+    Bytes that are not UTF-8 pass through as lone surrogates, numbers are strings of the log's own digits.
     """
+    lines = block.decode("utf-8", "surrogateescape").split("\n")
+    lines.pop()
+    try:  # one call for the whole block, each line in a list of its own so that none can join the next
+        found = _decode("[[" + "],[".join(lines) + "]]")
+    except (ValueError, RecursionError):
+        found = []
+    if len(found) == len(lines):
+        return lines, [item[0] if len(item) == 1 else None for item in found]
+    return lines, [_object(line) for line in lines]
 
-    def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
-        wanted = {id(token): role for role, token in log_format.chosen.items() if role in roles}
-        self._keys = tuple((key, wanted[id(token)]) for key, token in log_format.keys if id(token) in wanted)
-        self.columns = (*(role for _, role in self._keys), "rejected")
-        self._nothing: Row = (b"",) * len(self._keys)
-        self._clean = {
-            role: clean for role, clean in _CLEAN.items() if not ("query" in roles and role == "target")
-        }
-        if "query" in roles:
-            self._clean["request"] = _request
 
-    def rows(self, block: bytes) -> list[Row]:
-        """One row for every line of a block that ends with a newline."""
-        lines = block.decode("utf-8", "surrogateescape").split("\n")
-        lines.pop()
-        try:  # one call for the whole block, each line in a list of its own so that none can join the next
-            found = _decode("[[" + "],[".join(lines) + "]]")
-        except (ValueError, RecursionError):
-            found = []
-        if len(found) != len(lines):
-            found = [_object(line) for line in lines]
-        return [self._row(item, line) for item, line in zip(found, lines, strict=True)]
-
-    def again(self, line: bytes) -> Row | None:  # noqa: ARG002
-        """JSON is not ambiguous: what was rejected stays so."""
+def _object(line: str) -> object:
+    try:
+        return _decode(line)
+    except (ValueError, RecursionError):
         return None
 
-    def _row(self, item: list[object], line: str) -> Row:
-        if len(item) == 1 and isinstance(item[0], dict) and (row := self._values(item[0])) is not None:
-            return row
-        return (*self._nothing, _bytes(line))
 
-    def _values(self, item: Mapping[str, object]) -> Row | None:
-        values = []
-        for key, role in self._keys:
-            value = item.get(key)
-            text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
-            if role in self._clean:
-                text = self._clean[role](text)
-            values.append(_bytes(text))
-            if role == "status" and not (len(text) == 3 and text.isdigit()):
-                return None
-        return (*values, b"")
-
-
-def _object(line: str) -> list[object]:
-    try:
-        return [_decode(line)]
-    except (ValueError, RecursionError):
-        return []
-
-
-def _bytes(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
+    """The bytes that `objects` had made a string of."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a surrogate pair, written as an escape
         return text.encode("utf-8", "replace")
+
+
+class JsonReader:
+    """Reads blocks of JSON lines of one format; the same interface as `patterns.TextReader`."""
+
+    def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
+        wanted = {id(token): role for role, token in log_format.chosen.items() if role in roles}
+        keys = [(key, wanted[id(token)]) for key, token in log_format.keys if id(token) in wanted]
+        self.columns = (*(role for _, role in keys), "rejected")
+        self._nothing: Row = (b"",) * len(keys)
+        clean = _CLEAN | ({"request": _request, "target": _whole} if "query" in roles else {})
+        self._keys = [(key, key.split("."), role == "status", clean.get(role, _whole)) for key, role in keys]
+
+    def rows(self, block: bytes) -> list[Row]:
+        """One row for every line of a block that ends with a newline."""
+        lines, items = objects(block)
+        return [
+            self._values(item) or (*self._nothing, to_bytes(line))
+            for item, line in zip(items, lines, strict=True)
+        ]
+
+    def again(self, line: bytes) -> Row | None:
+        """Try a line once more, with the usual faults of format strings that only look like JSON undone."""
+        if not line.lstrip().startswith(b"{"):
+            return None
+        for fault, right in REPAIRS:
+            line = fault.sub(right, line)
+        return self._values(_object(line.decode("utf-8", "surrogateescape")))
+
+    def _values(self, item: object) -> Row | None:
+        if not isinstance(item, dict):
+            return None
+        values = []
+        for key, path, is_status, clean in self._keys:
+            value = item.get(key)
+            if value is None and len(path) > 1:
+                value = _within(item, path)
+            text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+            if is_status and not (len(text) == 3 and text.isascii() and text.isdigit()):
+                return None
+            values.append(to_bytes(clean(text)))
+        return (*values, b"")
+
+
+def _within(item: object, path: list[str]) -> object:
+    """What is at `outer.inner` of nested objects."""
+    for key in path:
+        item = item.get(key) if isinstance(item, dict) else None
+    return item
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    """What `\\xHH` stands for, as JSON can have it."""
+    code = int(match[1], 16)
+    return b"\\u%04x" % code if code < 0x80 else bytes([code])
+
+
+_ITEM = rb"(?:\d[\d.]*+|-)"
+
+REPAIRS: tuple[tuple[re.Pattern[bytes], bytes | Callable[[re.Match[bytes]], bytes]], ...] = (
+    # nginx without escape=json
+    (re.compile(rb"\\x([0-9A-Fa-f]{2})"), _byte),
+    # gunicorn escapes quotes but not backslashes; one that ends a value stands before what ends it
+    (re.compile(rb'(?<!\\)\\"(?=\s*+(?:,\s*+"[\w.@-]++"\s*+:|\}\s*+$))'), rb'\\\\"'),
+    (re.compile(rb'(\\["\\/bfnrtu])|\\'), lambda match: match[1] or rb"\\"),
+    # unquoted: a list of nginx's, and what is logged as nothing or `-`
+    (re.compile(rb'"\s*+:\s*+(' + _ITEM + rb"(?:(?:, | : )" + _ITEM + rb")++)(?=\s*+[,}])"), rb'":"\1"'),
+    (re.compile(rb'"\s*+:\s*+(?:-\s*+)?+(?=[,}])'), rb'":null'),
+)
+"""What servers write that only looks like JSON, and how to read it."""
+
+
+def _whole(text: str) -> str:
+    return text
 
 
 def _request(request: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logstatsd.formats import SERVERS, LogFormat, Row, Token
+from logstatsd.formats import LogFormat, Row, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +16,12 @@ _SIGNED = "signature and status"
 _WITH_QUERY = "request with query"
 
 _SHAPES = {
+    "dash": rb"-",
     "status": rb"\d{3}",
     "clf": rb"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}",
     "clf_bracketed": rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]",
+    "ctime": rb"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    "http_server": rb"\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d",
     "iso": rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d\d:\d\d|Z)",
 }
 """Kinds of value whose shape does not depend on where they stand."""
@@ -148,7 +151,8 @@ def _shape(log_format: LogFormat, n: int) -> bytes:
         return _list(literal)
     if kind == "word" and not _runs_on(literal):
         return _no_space(literal) + b"*+"
-    return SERVERS[log_format.server].quoted if _is_quoted(tokens, n) else _free(log_format, n, kind, literal)
+    quoted = _is_quoted(tokens, n) and log_format.rules.quoted
+    return quoted or _free(log_format, n, kind, literal)
 
 
 def _free(log_format: LogFormat, n: int, kind: str, literal: str) -> bytes:
@@ -206,12 +210,13 @@ def _literal_after(tokens: tuple[str | Token, ...], n: int) -> str:
 
 def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> bytes:
     """Method and target, together, up to its query or with it; or, captured empty, whatever else is there."""
-    target = SERVERS[log_format.server].target
+    target = log_format.rules.target
     rest = rb"(?:[?#](?:" + target.replace(b"?#", b"") + rb")?+)?+"
-    nothing = b"" if _is_quoted(log_format.tokens, n) else b"(?!- )"  # else `- 0.042` would be one
-    request = nothing + _METHOD + b" " + target
+    request = _METHOD + b" " + target
+    # Without quotes around it, only the protocol tells where a request ends, and that it is one.
+    protocol = _PROTOCOL if _is_quoted(log_format.tokens, n) else _PROTOCOL.removesuffix(b"?+")
     captured = b"(" + request + rest + b")" if query else b"(" + request + b")" + rest
-    return b"(?:" + captured + _PROTOCOL + b"(?=" + _next(log_format, n) + b")|" + garbage + b")"
+    return b"(?:" + captured + protocol + b"(?=" + _next(log_format, n) + b")|" + garbage + b")"
 
 
 def _signature(log_format: LogFormat) -> bytes:

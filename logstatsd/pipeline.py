@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from logstatsd import engine, sources
 from logstatsd.clocks import moment_s, zone_of
-from logstatsd.detect import Detected, choose, detect
+from logstatsd.detect import Detected, detect
 from logstatsd.errors import FormatError
-from logstatsd.scan import Batch, Durations, Scanner, Series, Window, reader_of
+from logstatsd.readers import reader_of
+from logstatsd.scan import Batch, Durations, Scanner, Series, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ def open_logs(
         if not head.strip():
             logs.append(Log(source, None))
             continue
-        found = Detected(choose(log_format), 0, 0) if log_format else detect(head, source.name, fields=fields)
+        found = detect(head, source.name, given=log_format, fields=fields)
         chosen = found.log_format
         for role, name in (fields or {}).items():
             chosen = chosen.assign(role, name)

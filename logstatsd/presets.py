@@ -28,7 +28,8 @@ class Preset(NamedTuple):
     """A format, a line of it, and what the line tells.
 
     `detected` is off for formats that no line can be told by: they must be named. `note` is said where the
-    format was found by detection.
+    format was found by detection. A format that nearly any line fits is only taken where the others fit less
+    than that `share` of the lines that it fits.
     """
 
     log_format: LogFormat
@@ -36,6 +37,7 @@ class Preset(NamedTuple):
     expected: Expected
     detected: bool = True
     note: str = ""
+    share: float = 1.0
 
 
 def _nginx(name: str, after: str, tail: str, duration_us: int | None, note: str = "") -> Preset:
@@ -49,6 +51,26 @@ def _gunicorn(
     log_format = LogFormat(name, GUNICORN_DEFAULT + after, "gunicorn")
     return Preset(log_format, _HEAD + tail, Expected(duration_us=duration_us), detected, note)
 
+
+UWSGI_DEFAULT = (
+    "[pid: %(pid)|app: %(app)|req: %(req)/%(reqs)] %(addr) (%(user)) {%(vars) vars in %(pktsize) bytes} "
+    "[%(ctime)] %(method) %(uri) => generated %(rsize) bytes in TOOK%(via) (%(proto) %(status)) "
+    "%(headers) headers in %(hsize) bytes (%(switches) switches on core %(core))"
+)
+_UWSGI_LINE = (
+    "[pid: 4242|app: 0|req: 3/7] 192.0.2.7 () {{34 vars in 402 bytes}} [Sun Nov 22 13:25:15 2026] "
+    "GET /orders/7?page=2 => generated 512 bytes in {} (HTTP/1.1 200) 3 headers in 80 bytes "
+    "(1 switches on core 0)"
+)
+_COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
+_COMMON_LINE = '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512'
+_APACHE_COMBINED = '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"'
+_INTEGER_NOTE = (
+    "the number at the end of each line is taken as {}, microseconds; "
+    "if it is %(M)s or %(T)s, say --log-format gunicorn-ms or gunicorn-whole-seconds"
+)
+_TIMED = Expected(duration_us=42_000)
+_MICROS = Expected(duration_us=42_137)
 
 _PRESETS = (
     _nginx("nginx", " $request_time", " 0.042", 42_000),
@@ -66,34 +88,75 @@ _PRESETS = (
         ' "198.51.100.9" 0.042 0.040',
         42_000,
     ),
+    _nginx(
+        "ingress-nginx",
+        " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name]"
+        " $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id",
+        " 419 0.042 [shop-web-80] [] 10.2.0.7:8000 512 0.040 200 8f5c1e8f6bd04dd8ba1b1c2bcd7aa111",
+        42_000,
+    ),
+    Preset(LogFormat("nginx-common", f"{_COMMON} $request_time", "nginx"), f"{_COMMON_LINE} 0.042", _TIMED),
     _gunicorn("gunicorn-seconds", " %(L)s", " 0.042137", 42_137),
+    _gunicorn("gunicorn", " %(D)s", " 42137", 42_137, note=_INTEGER_NOTE.format("%(D)s")),
     _gunicorn(
-        "gunicorn",
-        " %(D)s",
-        " 42137",
+        "gunicorn-forwarded-seconds",
+        ' "%({x-forwarded-for}i)s" %(L)s',
+        ' "198.51.100.9" 0.042137',
         42_137,
-        note="the number at the end of each line is taken as %(D)s, microseconds; "
-        "if it is %(M)s or %(T)s, say --log-format gunicorn-ms or gunicorn-whole-seconds",
+    ),
+    _gunicorn(
+        "gunicorn-forwarded",
+        ' "%({x-forwarded-for}i)s" %(D)s',
+        ' "198.51.100.9" 42137',
+        42_137,
+        note=_INTEGER_NOTE.format("%(D)s"),
     ),
     _gunicorn("gunicorn-ms", " %(M)s", " 42", 42_000, detected=False),
     _gunicorn("gunicorn-whole-seconds", " %(T)s", " 3", 3_000_000, detected=False),
+    Preset(
+        LogFormat("apache-vhost", f"%v:%p {_APACHE_COMBINED} %D", "apache"),
+        f"shop.example:443 {_HEAD} 42137",
+        _MICROS,
+    ),
+    Preset(
+        LogFormat("apache", f"{_APACHE_COMBINED} %D", "apache"),
+        f"{_HEAD} 42137",
+        _MICROS,
+        note=_INTEGER_NOTE.format("%D"),
+    ),
+    Preset(
+        LogFormat("uwsgi", UWSGI_DEFAULT.replace("TOOK", "%(msecs) msecs"), "uwsgi"),
+        _UWSGI_LINE.format("42 msecs"),
+        _TIMED,
+    ),
+    Preset(
+        LogFormat("uwsgi-micros", UWSGI_DEFAULT.replace("TOOK", "%(micros) micros"), "uwsgi"),
+        _UWSGI_LINE.format("42137 micros via sendfile()"),
+        _MICROS,
+    ),
     _nginx("combined", "", "", None),
     _gunicorn("gunicorn-default", "", "", None),
-    _nginx("nginx-main", ' "$http_x_forwarded_for"', ' "198.51.100.9"', None),
     Preset(
-        LogFormat(
-            "common", '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent', "nginx"
-        ),
-        '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512',
+        LogFormat("apache-vhost-combined", f"%v:%p {_APACHE_COMBINED}", "apache"),
+        f"shop.example:443 {_HEAD}",
         Expected(),
     ),
-    _nginx(
-        "combined-and-more",
-        "$logstatsd_rest",
-        ' tls=1.3 "x"',
-        None,
+    Preset(LogFormat("apache-combined", _APACHE_COMBINED, "apache"), _HEAD, Expected()),
+    _nginx("nginx-main", ' "$http_x_forwarded_for"', ' "198.51.100.9"', None),
+    Preset(LogFormat("common", _COMMON, "nginx"), _COMMON_LINE, Expected()),
+    Preset(
+        LogFormat("werkzeug", '$remote_addr - - [$time] "$request" $status $size', "werkzeug"),
+        '192.0.2.7 - - [22/Nov/2026 13:25:15] "GET /orders/7?page=2 HTTP/1.1" 200 -',
+        Expected(),
+        note="Werkzeug's development server logs no durations",
+    ),
+    Preset(
+        LogFormat("combined-and-more", NGINX_COMBINED + "$logstatsd_rest", "nginx"),
+        f'{_HEAD} tls=1.3 "x"',
+        Expected(),
         note="columns after the user agent are not understood; "
         "give the server's own format string by --log-format",
+        share=0.5,
     ),
 )
 

@@ -129,7 +129,7 @@ class _Delivery:
         if known and not self._given["log_format"]:
             from logstatsd.formats import LogFormat  # noqa: PLC0415
 
-            return LogFormat(**{**known, "assigned": tuple(map(tuple, known["assigned"]))})
+            return LogFormat.from_data(known)
         return format_of(portion.log, portion.chunk.data or b"", self._given)
 
     def _open(self) -> Sender:

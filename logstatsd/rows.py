@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.clocks import duration_us, moment_s, zone_of
 from logstatsd.labels import Route, Undecided
-from logstatsd.scan import LINE_LIMIT, Labels, Window, reader_of, slices
+from logstatsd.readers import reader_of, why
+from logstatsd.scan import LINE_LIMIT, Labels, Window, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class LineReader:
         if not row[column["status"]]:
             again = self._reader.again(line)
             if again is None:
-                return Entry(offset, line, "no match" if line.strip() else "empty")
+                return Entry(offset, line, why(self._format, line))
             row = again
         time = row[column["time"]] if "time" in column else b""
         if self._window and not self._inside(time):

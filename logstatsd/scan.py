@@ -7,17 +7,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import compress, repeat
 from operator import add, not_
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.clocks import duration_us, durations_us, moment_s
 from logstatsd.formats import LogFormat, Row
-from logstatsd.jsonlog import JsonReader
 from logstatsd.labels import NOT_THE_APP, Route, Undecided
-from logstatsd.patterns import TextReader
+from logstatsd.readers import reader_of, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from logstatsd.readers import Reader
     from logstatsd.routes import Router
 
 LINE_LIMIT = 65_536
@@ -100,21 +100,6 @@ class Batch:
             self.first_s, self.last_s = min(seen), max(seen)
 
 
-class Reader(Protocol):
-    """Turns a block of whole lines into rows of the columns it names; `rejected` is the last of them."""
-
-    columns: tuple[str, ...]
-
-    def rows(self, block: bytes) -> list[Row]: ...
-    def again(self, line: bytes) -> Row | None: ...
-
-
-def reader_of(log_format: LogFormat, roles: Iterable[str]) -> Reader:
-    """The reader for a format; only the `roles` asked for become columns."""
-    kind = JsonReader if log_format.is_json else TextReader
-    return kind(log_format, frozenset(roles))
-
-
 class Window(NamedTuple):
     """The stretch of time that counts, in unix seconds: from `since_s` on and before `until_s`."""
 
@@ -132,6 +117,7 @@ class Scanner:
         self, log_format: LogFormat, router: Router, *, window: Window | None = None, bucket_s: int = 0
     ) -> None:
         self._window, self._bucket_s = window, bucket_s
+        self._format = log_format
         self._labels = Labels(log_format, router)
         self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
@@ -161,7 +147,7 @@ class Scanner:
         statuses = columns[self._column["status"]] if rows else ()
         if b"" in statuses:  # such rows run along, and are passed over in the end
             lines = compress(columns[-1], map(not_, statuses))
-            if rescued := again(self._reader, lines, batch):
+            if rescued := again(self._reader, self._format, lines, batch):
                 self._tally(list(zip(*rescued, strict=True)), batch)
         if rows:
             self._tally(columns, batch)
@@ -371,7 +357,7 @@ def without_long_lines(block: bytes, batch: Batch) -> bytes:
     return block if not kept else b"".join([*kept, block[start:]])
 
 
-def again(reader: Reader, lines: Iterable[bytes], batch: Batch) -> list[Row]:
+def again(reader: Reader, log_format: LogFormat, lines: Iterable[bytes], batch: Batch) -> list[Row]:
     """Give rejected lines their second chance; what fails that too is rejected in the batch."""
     rows = []
     for line in lines:
@@ -379,7 +365,7 @@ def again(reader: Reader, lines: Iterable[bytes], batch: Batch) -> list[Row]:
         if row:
             rows.append((*row,))
         else:
-            batch.reject("no match" if line.strip() else "empty", line)
+            batch.reject(why(log_format, line), line)
     return rows
 
 

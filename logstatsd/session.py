@@ -92,16 +92,13 @@ def _open(paths: tuple[str, ...], given: dict[str, Any], router: Router) -> list
 
 def format_of(log: str, lines: bytes, given: dict[str, Any]) -> LogFormat:
     """The format given, or the one that some first lines fit. Raises FormatError."""
-    from logstatsd.detect import choose, detect  # noqa: PLC0415
+    from logstatsd.detect import detect  # noqa: PLC0415
 
     assigned = roles(given["fields"], given["time_field"], given["host_header"])
-    if given["log_format"]:
-        found = choose(given["log_format"])
-    else:
-        detected = detect(lines, log, fields=assigned)
-        found = detected.log_format
-        if detected.note:
-            say(f"{log}: {detected.note}", quiet=given["quiet"])
+    detected = detect(lines, log, given=given["log_format"], fields=assigned)
+    if detected.note:
+        say(f"{log}: {detected.note}", quiet=given["quiet"])
+    found = detected.log_format
     for role, name in assigned.items():
         found = found.assign(role, name)
     return found

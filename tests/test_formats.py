@@ -54,6 +54,7 @@ SPECIMENS = {
     "clf": st.just(b"22/Nov/2026:13:25:15 +0000"),
     "clf_bracketed": st.just(b"[22/Nov/2026:13:25:15 +0000]"),
     "iso": st.sampled_from([b"2026-11-22T13:25:15+00:00", b"2026-11-22T02:25:15-11:00"]),
+    "dash": st.just(b"-"),
     "status": st.sampled_from([b"200", b"404", b"000"]),
     "number": st.from_regex(rb"-|\d{1,9}|\d{1,9}\.\d{3}", fullmatch=True),
     "word": st.sampled_from(
@@ -135,7 +136,9 @@ def test_reading_blocks_agrees_with_reading_every_variable(
         assume(False)
     assert found.rejected == "", (log_format.layout, line)
     assert found.status == int(by_role["status"])
-    well_formed = target and (not protocol or protocol.startswith(b"HTTP/"))
+    spelled = SPELL[log_format.server].format(log_format.chosen["request"].name)
+    quoted = f'"{spelled}"' in log_format.layout  # else only the protocol tells that it is a request
+    well_formed = target and (protocol.startswith(b"HTTP/") or (quoted and not protocol))
     assert found.target == (target if well_formed else b"")
     assert found.method in ((method.decode(), "_OTHER") if well_formed else ("-",))
 
