@@ -57,8 +57,11 @@ def _any_number(scale_us: Decimal) -> Callable[[bytes], int]:
 
 def _seconds_of_each_upstream(text: bytes) -> int:
     """Add up nginx's list of one time per upstream asked, `0.010, 0.020 : 0.030`; `-` counts nothing."""
-    times = [part for part in text.replace(b" : ", b", ").split(b", ") if part != b"-"]
-    return sum(map(_decimal_seconds(3), times))
+    return sum(_decimal_seconds(3)(part) for part in _each_upstream(text) if part != b"-")
+
+
+def _each_upstream(text: bytes) -> list[bytes]:
+    return text.replace(b" : ", b", ").split(b", ")
 
 
 UNITS: dict[str, Callable[[bytes], int]] = {
@@ -81,7 +84,7 @@ def duration_us(text: bytes, unit: str) -> int | None:
 
     Raises ValueError for what is no duration: a negative, NaN, infinity, words, absurd length.
     """
-    if text in (b"", b"-") or not text.strip(b"-, :"):
+    if text in (b"", b"-") or (b" " in text and set(_each_upstream(text)) == {b"-"}):
         return None
     return UNITS[unit](text)
 

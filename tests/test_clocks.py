@@ -41,10 +41,29 @@ def test_no_duration_is_none(text: bytes, unit: str) -> None:
     assert duration_us(text, unit) is None
 
 
+@pytest.mark.parametrize("text", [b"-, -", b"- : -", b"-, - : -"])
+def test_no_duration_of_any_upstream_is_none(text: bytes) -> None:
+    assert duration_us(text, "seconds of each upstream, added") is None
+
+
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize(
     "text",
-    [b"-1", b"-0.001", b"nan", b"inf", b"x", b"1_000", b" 1", b"1 ", b"\xb2", b"1e99", b"9" * 20, b"0x10"],
+    [
+        b"-1",
+        b"-0.001",
+        b"--",
+        b"nan",
+        b"inf",
+        b"x",
+        b"1_000",
+        b" 1",
+        b"1 ",
+        b"\xb2",
+        b"1e99",
+        b"9" * 20,
+        b"0x10",
+    ],
 )
 def test_what_is_no_duration_is_refused(text: bytes, unit: str) -> None:
     with pytest.raises(ValueError, match=r"."):
