@@ -262,8 +262,10 @@ class _Exchange:
 
 def _is_file(body: Iterable[bytes], wrapper: Any) -> bool:
     """Whether the server recognises the body as a file, which it sends without iterating over it."""
+    if isinstance(wrapper, type):
+        return isinstance(body, wrapper)
     # uWSGI's wrapper is a function that returns the file.
-    return isinstance(body, wrapper) if isinstance(wrapper, type) else hasattr(body, "read")
+    return wrapper is not None and hasattr(body, "read")
 
 
 class _Named(NamedTuple):

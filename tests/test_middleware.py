@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from logstatsd.middleware import CPU_HEADER, CPU_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
     from typing import Any
 
 
@@ -454,3 +455,10 @@ def test_a_view_sees_the_same_request_as_without(statsd: Recorder) -> None:
         answers = [client.get(target, buffered=True) for client in (plain, measured)]
         assert answers[0].data == answers[1].data
         assert answers[0].status == answers[1].status
+
+
+def test_every_option_is_in_the_manual() -> None:
+    manual = Path(__file__).parents[1].joinpath("docs", "middleware.md").read_text()
+    options = inspect.signature(StatsdMiddleware).parameters
+
+    assert [name for name in options if f"| `{name}` |" not in manual] == []
