@@ -265,7 +265,7 @@ class Router:
     def _stripped(self, target: bytes) -> bytes | None:
         """The target without the prefix that a server in front took off; None where it is outside."""
         rest = target[len(self._at) :]
-        if not target.startswith(self._at) or rest[:1] not in {b"/", b""}:
+        if not target.startswith(self._at) or (rest[:1] not in {b"/", b""} and rest[:3].upper() != b"%2F"):
             return None
         return rest if rest or self._at_itself else None
 

@@ -37,7 +37,7 @@ class Request:
         """The request's bytes; `more` headers are added, `x_request_id="r1"` as `x-request-id: r1`."""
         if self.raw is not None:
             return self.raw
-        headers: dict[str, str | bytes] = {"Host": HOST, **self.headers, "Connection": "close"}
+        headers: dict[str, str | bytes] = {"Host": HOST, "Connection": "close", **self.headers}
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
         if self.body or self.method in (b"POST", b"PUT", b"PATCH"):
             headers["Content-Length"] = str(len(self.body))

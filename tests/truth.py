@@ -19,7 +19,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import request
+from flask import current_app, request
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 from werkzeug.wsgi import ClosingIterator
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from flask import Flask
+    from werkzeug.routing import Rule
 
 VERDICT = "logstatsd.verdict"
+SERVED_AT = "logstatsd.served_at"
+"""The prefix that the server itself took off, before any app did."""
 
 
 class Verdict(NamedTuple):
@@ -41,6 +44,9 @@ class Verdict(NamedTuple):
     rule: str | None
     endpoint: str | None
     outcome: str
+
+
+NOT_THE_APP = Verdict(None, None, "not_the_app")
 
 
 class Truth(NamedTuple):
@@ -69,17 +75,29 @@ def refereed(spec: str, path: str) -> Callable[[WSGIEnvironment, StartResponse],
 
 def referee(app: Flask, path: str) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     """Wrap an app so that each request leaves its line in the file at `path`."""
+    judge(app)
+    return noted(app, path)
+
+
+def judge(app: Flask) -> None:
+    """Have an app leave its verdict with each request, for a wrapper of `noted` to find."""
 
     @app.teardown_request
     def keep_verdict(_error: BaseException | None) -> None:
         # The only moment at which Flask has decided for certain and still knows the request.
         request.environ[VERDICT] = verdict()
 
+
+def noted(
+    app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]], path: str
+) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """Wrap whatever leads to apps that judge; what came to none of them is `not_the_app`."""
     # O_APPEND makes one short write one whole line, whichever process it comes from.
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def refereed_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status = 0
+        environ[SERVED_AT] = environ.get("SCRIPT_NAME", "")
 
         def note_status(line: str, *rest: Any) -> Any:
             nonlocal status
@@ -98,7 +116,7 @@ def verdict() -> Verdict:
     """What Flask made of the current request; a rule that it matched outranks all that followed."""
     rule = request.url_rule
     if rule is not None:
-        return Verdict(rule.rule, rule.endpoint, "matched")
+        return Verdict(where(rule) + rule.rule, rule.endpoint, "matched")
     error = request.routing_exception
     if isinstance(error, RequestRedirect):
         return Verdict(None, None, "redirect")
@@ -107,9 +125,17 @@ def verdict() -> Verdict:
     return Verdict(None, None, "unmatched")
 
 
+def where(rule: Rule) -> str:
+    """What stands before a rule that does not hold everywhere: its host, or the prefix of its app."""
+    host = rule.host if rule.map.host_matching else ""
+    if rule.subdomain:
+        host = f"{rule.subdomain}.{current_app.config['SERVER_NAME']}"
+    return (host or "") + request.script_root.removeprefix(request.environ[SERVED_AT])
+
+
 def as_line(environ: WSGIEnvironment, status: int) -> bytes:
     """A request's line in the referee's file."""
-    seen: Verdict = environ[VERDICT]
+    seen: Verdict = environ.get(VERDICT, NOT_THE_APP)
     truth = Truth(
         environ.get("HTTP_X_REQUEST_ID"),
         environ["REQUEST_METHOD"],
