@@ -1,19 +1,17 @@
-"""Finds the format of a log from its first lines, or says where they stop to fit."""
+"""Finds the format of a log from its first lines."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.carriers import CARRIERS
 from logstatsd.clocks import duration_us
 from logstatsd.errors import FormatError
-from logstatsd.formats import LogFormat, Token, flat, parse_layout, split_unit
+from logstatsd.formats import LogFormat, flat, parse_layout, split_unit
 from logstatsd.jsonlog import objects
-from logstatsd.patterns import line_pattern
+from logstatsd.misfits import no_fit
 from logstatsd.presets import FORMATS
 from logstatsd.readers import reader_of, unwrap
 from logstatsd.servers import NEVER_WRITES
@@ -237,48 +235,3 @@ def _missing(layout: Mapping[str, str]) -> str:
     needed = {"the status": {"$status"}, "the method": {"$request", "$request_method"}}
     needed["the target"] = {"$request", "$request_uri"}
     return " and ".join(what for what, variables in needed.items() if not variables & found)
-
-
-def no_fit(lines: list[bytes], name: str) -> str:
-    """What to say of a log none of whose lines fits a known format."""
-    if not lines:
-        return f"{name}: no whole line to tell the format by"
-    reached = [
-        (furthest(preset.log_format, lines[0]), preset.log_format)
-        for preset in FORMATS.values()
-        if preset.share == 1
-    ]
-    (column, wanted), closest = max(reached, key=lambda item: (item[0][0], -len(item[1].tokens)))
-    return (
-        f"{name}: no line fits a known format; the closest, {closest.name!r}, stops at column "
-        f"{column + 1} of the first line, where it wants {wanted}; "
-        "give the server's own format string by --log-format"
-    )
-
-
-def furthest(log_format: LogFormat, line: bytes) -> tuple[int, str]:
-    """How many bytes of a line fit the beginning of a format, and what should come there."""
-    line = unwrap(line + b"\n", log_format.carriers)
-    reached, wanted = 0, "another line"
-    for n in range(1, len(log_format.tokens) + 1):
-        match = re.compile(line_pattern(log_format, n)).match(line)
-        token = log_format.tokens[n - 1]
-        if not match:
-            wanted = log_format.rules.spelled.format(token.name) if isinstance(token, Token) else f"{token!r}"
-            break
-        reached = match.end()
-        wanted = "the end of the line"
-    return reached, wanted
-
-
-def misfit(name: str, log_format: LogFormat, samples: list[tuple[str, bytes]]) -> str:
-    """What to say of a log none of whose lines fits the format it was given."""
-    reason, line = samples[0] if samples else ("no match", b"")
-    if reason == "no match" and not log_format.is_json:
-        column, wanted = furthest(log_format, line)
-        return (
-            f"{name}: no line fits the format {log_format.name!r}: the first stops at column {column + 1}, "
-            f"where it wants {wanted}"
-        )
-    common = Counter(reason for reason, _ in samples).most_common(1)
-    return f"{name}: no line fits the format {log_format.name!r}: {common[0][0] if common else reason}"

@@ -172,7 +172,7 @@ def say_unproven(settler: Settler) -> None:
 def nothing_fits(run: Run, lines: int, parsed: int, outside: int, samples: list[tuple[str, bytes]]) -> None:
     """Raise FormatError where not one line fitted its format."""
     if lines and not parsed and not outside:
-        from logstatsd.detect import misfit  # noqa: PLC0415
+        from logstatsd.misfits import misfit  # noqa: PLC0415
 
         log = next(log for log in run.logs if log.detected)
         raise FormatError(misfit(log.source.name, log.log_format, samples))
