@@ -7,6 +7,7 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from live import Broken, Recorder, served
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import Map
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from logstatsd import StatsdMiddleware
+from logstatsd.apps import from_object
 from logstatsd.errors import AppError, OptionError
 from logstatsd.middleware import CPU_HEADER, CPU_KEY
 
@@ -164,6 +167,12 @@ def test_behind_a_dispatcher_labels_have_the_prefix_of_the_mount(
 
     assert [each["url_rule"] for each in statsd.tags] == [rule]
     assert statsd.walls[0].name == "site.api.request"
+
+
+def test_a_replay_finds_the_apps_through_the_middleware(statsd: Recorder) -> None:
+    measured = mounted(statsd)
+
+    assert from_object(measured).snapshot() == from_object(measured.wsgi_app).snapshot()
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -379,6 +388,8 @@ def test_a_client_that_fails_is_told_of_once_and_no_request_notices() -> None:
 def test_what_is_not_flask_and_what_cannot_be_used_is_refused_at_once() -> None:
     with pytest.raises(AppError, match="not a Flask app"):
         StatsdMiddleware(lambda _environ, _start: [])
+    with pytest.raises(AppError, match="not a WSGI app"):
+        StatsdMiddleware(SimpleNamespace(url_map=Map()))  # Quart's kind
     with pytest.raises(OptionError, match="sample_rate 0"):
         StatsdMiddleware(shop.app, sample_rate=0)
     with pytest.raises(OptionError, match="another host"):
