@@ -162,7 +162,7 @@ class Settler:
         for pending, durations in batch.pending.items():
             route, proven = self.route(pending.route)
             if not proven:
-                self._note(route, sum(durations.values()))
+                self.note(route, sum(durations.values()))
             _merge(batch.timings, Series(route, *pending[1:]), durations)
             if cpu := batch.pending_cpu.get(pending):
                 _merge(batch.cpu, Series(route, *pending[1:]), cpu)
@@ -173,7 +173,8 @@ class Settler:
         """What the app makes of a request, and whether that is proven."""
         return self.app.resolve(undecided) if self.app else (undecided.fallback, False)
 
-    def _note(self, route: Route, requests: int) -> None:
+    def note(self, route: Route, requests: int = 1) -> None:
+        """Count requests that keep a rule which nobody could prove."""
         self.unproven[route.rule] = self.unproven.get(route.rule, 0) + requests
 
 
@@ -197,9 +198,12 @@ class Run:
 
     def pieces(self) -> Iterator[Piece]:
         """Tally all logs in order. Raises InputError, WorkerError."""
-        scan = Scan(self.formats, self.router, self.window, self.bucket_s, self.lines)
-        for pieces in self.over(scan):
+        for pieces in self.over(self.scan()):
             yield from pieces
+
+    def scan(self) -> Scan:
+        """What a worker is to do for the tally."""
+        return Scan(self.formats, self.router, self.window, self.bucket_s, self.lines)
 
     @property
     def formats(self) -> tuple[LogFormat, ...]:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.labels import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED
 from logstatsd.summary import DIMENSIONS, Distribution, Group, Summary
+from logstatsd.tables import Title, fitted
 from logstatsd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 Row = dict[str, Any]
 
 SCHEMA = 1
 NONE = "-"
 LONGEST_NAME = 1_000
-GAP = 2
-"""Columns of the terminal between two of the table."""
-NARROWEST = 8
 QUANTILES = {"p50_us": 0.50, "p95_us": 0.95, "p99_us": 0.99}
 FIXED = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
 
@@ -193,8 +190,8 @@ def _merge(into: Group, group: Group) -> None:
     into.cpu.merge(group.cpu)
 
 
-def _cells(summary: Summary, sort: str) -> tuple[list[tuple[str, int]], list[list[str]]]:
-    """Titles with their turn to be dropped, and the lines of the table as text."""
+def _cells(summary: Summary, sort: str) -> tuple[list[Title], list[list[str]]]:
+    """Titles, and the lines of the table as text."""
     found = table_rows(summary, sort)
     whole = {name: sum(row[name] for row in found) for name in ("requests", "total_us")}
     columns = [
@@ -202,7 +199,8 @@ def _cells(summary: Summary, sort: str) -> tuple[list[tuple[str, int]], list[lis
         for name, column in COLUMNS.items()
         if (summary.timed or not column.timed) and (name != "cpu" or any("cpu_timed" in row for row in found))
     ]
-    titles = [(name, 0) for name in summary.by] + [(column.title, column.drop) for column in columns]
+    titles = [Title(name, is_name=True) for name in summary.by]
+    titles += [Title(column.title, column.drop) for column in columns]
     lines = [
         [clean(str(row[name] or ""), LONGEST_NAME) for name in summary.by]
         + [column.cell(row, whole) for column in columns]
@@ -215,11 +213,11 @@ def as_markdown(summary: Summary, sort: str) -> str:
     """The table as Markdown."""
     titles, lines = _cells(summary, sort)
     named = len(summary.by)
-    ruler = [":--" if n < named else "--:" for n in range(len(titles))]
+    ruler = [":--" if title.is_name else "--:" for title in titles]
     quoted = [[*map(_code, line[:named]), *line[named:]] for line in lines]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-        for line in [[title for title, _ in titles], ruler, *quoted]
+        for line in [[title.text for title in titles], ruler, *quoted]
     )
 
 
@@ -231,68 +229,10 @@ def _code(name: str) -> str:
 
 
 def as_table(summary: Summary, sort: str) -> Any:
-    """The table as a rich renderable; in a narrow terminal it has fewer columns, and folded rules."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.cells import cell_len  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+    """The table as a rich renderable that fits the terminal."""
     titles, lines = _cells(summary, sort)
-    widths = [max(map(cell_len, cells)) for cells in zip([title for title, _ in titles], *lines, strict=True)]
     matched = sum(row["outcome"] == "matched" for row in table_rows(summary, sort))
-    named = len(summary.by)
-
-    class Fitted:
-        def __rich_console__(self, console: Any, options: Any) -> Iterable[Any]:
-            fitting = _fitting(titles, widths, named, options.max_width)
-            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-            for n, width in fitting.items():
-                justify = "left" if n < named else "right"
-                table.add_column(Text(titles[n][0]), justify=justify, width=width, no_wrap=True)  # type: ignore[arg-type]
-            for number, line in enumerate(lines):
-                table.add_row(
-                    *(
-                        Text(_folded(line[n], width) if n < named else line[n])
-                        for n, width in fitting.items()
-                    ),
-                    style="" if number < matched else "dim",
-                    end_section=number == matched - 1 < len(lines) - 1,
-                )
-            yield table
-
-    return Fitted()
-
-
-def _fitting(titles: list[tuple[str, int]], widths: list[int], named: int, available: int) -> dict[int, int]:
-    """Which columns fit, and how wide: some are dropped by their turn, the `named` first get what is left.
-
-    Long names would leave no room for figures: they are cut to a share of it before these are dropped.
-    """
-    long = sum(width > available // 4 for width in widths[:named])
-    most = max(NARROWEST, 2 * available // (3 + 2 * long))
-    kept = {n: min(width, most) if n < named else width for n, width in enumerate(widths)}
-
-    def room() -> int:
-        return available - sum(kept.values()) - GAP * (len(kept) - 1)
-
-    while room() < 0 and any(titles[n][1] for n in kept):
-        del kept[min((n for n in kept if titles[n][1]), key=lambda n: titles[n][1])]
-    for n in range(named):
-        kept[n] = min(widths[n], max(NARROWEST, kept[n] + room()))
-    return kept
-
-
-def _folded(name: str, width: int) -> str:
-    """Break a name that is too long before its slashes, where it can."""
-    from rich.cells import cell_len, chop_cells  # noqa: PLC0415
-
-    lines = [""]
-    for part in re.split(r"(?=/)", name):
-        if cell_len(lines[-1] + part) <= width:
-            lines[-1] += part
-            continue
-        lines += (f"  {piece}" for piece in chop_cells(part, width - 2))
-    return "\n".join(filter(None, lines)).removeprefix("  ")
+    return fitted(titles, lines, faint=lambda number: number >= matched, section_after=matched - 1)
 
 
 def caption(summary: Summary) -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstatsd.clocks import duration_us, moment_s, zone_of
 from logstatsd.labels import Route, Undecided
 from logstatsd.readers import reader_of, why
-from logstatsd.scan import LINE_LIMIT, Labels, Window, slices
+from logstatsd.scan import LINE_LIMIT, SAMPLES, Labels, Window, slices
+from logstatsd.summary import Excluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.formats import LogFormat, Row
-    from logstatsd.pipeline import Task
+    from logstatsd.pipeline import Piece, Scan, Task
     from logstatsd.routes import Router
 
 
@@ -102,6 +103,17 @@ def iso(time: bytes) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()
 
 
+class Normalized(NamedTuple):
+    """A chunk as JSON Lines, between them the entries that are Undecided; and what became of its lines."""
+
+    path: str
+    parts: list[str | Entry]
+    lines: int
+    rejected: Counter[str]
+    samples: list[tuple[str, bytes]]
+    excluded: int
+
+
 @dataclass
 class Normalize:
     """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
@@ -110,26 +122,38 @@ class Normalize:
     router: Router
     window: Window | None = None
     target: bool = False
+    excluded: Excluded = field(default_factory=Excluded)
     _readers: dict[int, LineReader] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_readers": {}}
 
-    def __call__(self, task: Task) -> tuple[str, list[str | Entry]]:
-        """The log's name, and the chunk's lines as text, joined, but for entries whose route is Undecided."""
+    def __call__(self, task: Task) -> Normalized:
         reader = self._readers.get(task.format_number)
         if reader is None:
             reader = LineReader(self.formats[task.format_number], self.router, self.window)
             self._readers[task.format_number] = reader
-        done: list[str | Entry] = []
+        parts: list[str | Entry] = []
         text: list[str] = []
+        rejected: Counter[str] = Counter()
+        samples: list[tuple[str, bytes]] = []
+        lines = excluded = 0
         for entry in reader.entries(task.chunk.read(), task.chunk.offset):
-            if isinstance(entry.route, Undecided):
-                done += ["".join(text), entry]
+            lines += 1
+            route = entry.route
+            if isinstance(route, Undecided):
+                parts += ["".join(text), entry]
                 text.clear()
-            else:
-                text.append(as_line(task.chunk.path, entry, entry.route, target=self.target))
-        return task.chunk.path, [*done, "".join(text)]
+                continue
+            if route is None:
+                rejected[entry.rejected] += 1
+                if len(samples) < SAMPLES:
+                    samples.append((entry.rejected, entry.line[:1_000]))
+            elif route in self.excluded:
+                excluded += 1
+                continue
+            text.append(as_line(task.chunk.path, entry, route, target=self.target))
+        return Normalized(task.chunk.path, [*parts, "".join(text)], lines, rejected, samples, excluded)
 
 
 def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:
@@ -159,18 +183,18 @@ def _quoted(text: str | None) -> str:
 
 
 @dataclass
-class CountTargets:
-    """What a worker does for the top unmatched targets: counts those of a chunk, without their queries."""
+class Usage:
+    """What a worker does for `routes`: tallies a chunk, and counts the targets that no rule matched."""
 
-    formats: tuple[LogFormat, ...]
-    router: Router
-    window: Window | None = None
+    scan: Scan
     kept: int = 1_000
 
-    def __call__(self, task: Task) -> Counter[bytes]:
-        reader = LineReader(self.formats[task.format_number], self.router, self.window)
+    def __call__(self, task: Task) -> tuple[list[Piece], Counter[bytes]]:
+        """The tally, and the most frequent unmatched targets without their queries."""
+        scan = self.scan
+        reader = LineReader(scan.formats[task.format_number], scan.router, scan.window)
         counts: Counter[bytes] = Counter()
         for entry in reader.entries(task.chunk.read(), task.chunk.offset):
-            if entry.route and isinstance(entry.route, Route) and entry.route.outcome == "unmatched":
+            if isinstance(entry.route, Route) and entry.route.outcome == "unmatched":
                 counts[entry.target.partition(b"?")[0][:200]] += 1
-        return Counter(dict(counts.most_common(self.kept)))
+        return scan(task), Counter(dict(counts.most_common(self.kept)))

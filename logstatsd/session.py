@@ -16,7 +16,7 @@ from logstatsd.text import clean_bytes
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from logstatsd.formats import LogFormat
     from logstatsd.pipeline import Log, Piece, Run, Settler
@@ -117,11 +117,13 @@ def open_run(paths: tuple[str, ...], router: Router, given: dict[str, Any], **kw
     return Run(logs, router, window=window(given["since"], given["until"], now), jobs=given["jobs"], **kwargs)
 
 
-def tallies(run: Run, settler: Settler, *, quiet: bool) -> Iterator[Piece]:
+def tallies(
+    run: Run, settler: Settler, *, quiet: bool, pieces: Iterable[Piece] | None = None
+) -> Iterator[Piece]:
     """The run's tallies, decided, with a progress bar where somebody waits in front of a terminal."""
     total = sum(log.source.total_bytes() or 0 for log in run.logs)
     with _progress(total if is_terminal() and not quiet else 0) as advance:
-        for piece in run.pieces():
+        for piece in pieces or run.pieces():
             settler.settle(piece.batch)
             advance(sum(log.source.done_bytes() for log in run.logs))
             yield piece

@@ -11,12 +11,17 @@ import click
 
 from logstatsd.errors import InputError
 from logstatsd.labels import Route, Undecided
-from logstatsd.session import account, load_app, open_run, show, tallies
+from logstatsd.options import say
+from logstatsd.scan import SAMPLES
+from logstatsd.session import account, load_app, nothing_fits, open_run, show, tallies
 from logstatsd.summary import Excluded, Summary
-from logstatsd.text import clean_bytes
+from logstatsd.tables import Title, fitted
+from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
-    from logstatsd.pipeline import Run
+    from collections.abc import Iterator
+
+    from logstatsd.pipeline import Piece, Run
     from logstatsd.routes import RuleInfo
 
 TOP = 10
@@ -44,14 +49,17 @@ def list_routes(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     if paths:
         run = open_run(paths, router, given)
         summary = Summary(("rule",), Excluded(given["exclude"]))
-        for piece in tallies(run, settler, quiet=given["quiet"]):
+        pieces = None if given["unused"] else _counting(run, unmatched)
+        for piece in tallies(run, settler, quiet=given["quiet"], pieces=pieces):
             summary.add(piece.batch)
+        nothing_fits(run, summary.lines, summary.parsed, summary.outside, summary.span.samples)
         for (route, _), group in summary.groups.items():
             requests[route] += group.requests
-        unmatched = _unmatched_targets(run)
         if not given["quiet"]:
             account(run, settler, summary.rejections, summary.span.samples, summary.lines)
-    rules = [info for info in router.rules if not (given["unused"] and requests[info.route])]
+    rules = list(router.rules)
+    if given["unused"]:
+        rules = [info for info in rules if not requests[info.route] and not info.redirects]
     if given["as_json"]:
         text = json.dumps(_as_json(rules, requests, unmatched, logs=bool(paths)), indent=2)
         show(text, given["output"])
@@ -59,15 +67,17 @@ def list_routes(paths: tuple[str, ...], given: dict[str, Any]) -> None:
         show(_table(rules, requests, unmatched, logs=bool(paths)), given["output"])
 
 
-def _unmatched_targets(run: Run) -> Counter[bytes]:
-    from logstatsd.rows import CountTargets  # noqa: PLC0415
+def _counting(run: Run, unmatched: Counter[bytes]) -> Iterator[Piece]:
+    """The run's pieces; on the way, the unmatched targets are counted."""
+    from logstatsd.rows import Usage  # noqa: PLC0415
 
-    counts: Counter[bytes] = Counter()
-    for found in run.over(CountTargets(run.formats, run.router, run.window)):
-        counts.update(found)
-        if len(counts) > 100_000:  # a flood of distinct targets: keep those that may still be on top
-            counts = Counter(dict(counts.most_common(10_000)))
-    return counts
+    for pieces, targets in run.over(Usage(run.scan())):
+        unmatched.update(targets)
+        if len(unmatched) > 100_000:  # a flood of distinct targets: keep those that may still be on top
+            top = unmatched.most_common(10_000)
+            unmatched.clear()
+            unmatched.update(dict(top))
+        yield from pieces
 
 
 def _methods(info: RuleInfo) -> str:
@@ -109,29 +119,26 @@ def _as_json(
 
 
 def _table(rules: list[RuleInfo], requests: Counter[Route], unmatched: Counter[bytes], *, logs: bool) -> Any:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.console import Group  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("rule", "methods", "endpoint", "converters"):
-        table.add_column(title, overflow="fold")
-    if logs:
-        table.add_column("requests", justify="right")
+    titles = [Title("rule", is_name=True), Title("methods", 2, is_name=True)]
+    titles += [Title("endpoint", 3, is_name=True), Title("converters", 1, is_name=True)]
+    titles += [Title("requests")] if logs else []
+    lines = []
     for info in rules:
-        count = requests[info.route]
         cells = [info.route.rule, _methods(info), info.endpoint, _converters(info)]
-        cells += [f"{count:,}" if count else "never"] if logs else []
-        table.add_row(*map(Text, cells), style="dim" if logs and not count else "")
+        lines.append([clean(cell, 1_000) for cell in cells] + ([_used(info, requests)] if logs else []))
+    table = fitted(titles, lines, faint=lambda number: logs and not requests[rules[number].route])
     if not unmatched:
         return table
-    top = Table(box=SIMPLE_HEAD, pad_edge=False)
-    top.add_column("unmatched targets", overflow="fold")
-    top.add_column("requests", justify="right")
-    for target, count in unmatched.most_common(TOP):
-        top.add_row(Text(clean_bytes(target)), f"{count:,}")
-    return Group(table, top)
+    top = [[clean_bytes(target), f"{count:,}"] for target, count in unmatched.most_common(TOP)]
+    return Group(table, "", fitted([Title("unmatched targets", is_name=True), Title("requests")], top))
+
+
+def _used(info: RuleInfo, requests: Counter[Route]) -> str:
+    if info.redirects:
+        return "redirects"
+    return f"{requests[info.route]:,}" if requests[info.route] else "never"
 
 
 def normalize_lines(paths: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -140,15 +147,29 @@ def normalize_lines(paths: tuple[str, ...], given: dict[str, Any]) -> None:
 
     router, settler = load_app(given)
     run = open_run(paths, router, given)
-    work = Normalize(run.formats, router, run.window, target=given["target"])
-    for path, parts in run.over(work):
-        for part in parts:
+    left_out = Excluded(given["exclude"])
+    work = Normalize(run.formats, router, run.window, target=given["target"], excluded=left_out)
+    lines = excluded = 0
+    rejected: Counter[str] = Counter()
+    samples: list[tuple[str, bytes]] = []
+    for done in run.over(work):
+        for part in done.parts:
             if isinstance(part, str):
                 sys.stdout.write(part)
             elif isinstance(part.route, Undecided):
-                route, _ = settler.route(part.route)
-                sys.stdout.write(as_line(path, part, route, target=given["target"]))
+                route, proven = settler.route(part.route)
+                if not proven:
+                    settler.note(route)
+                if route in left_out:
+                    excluded += 1
+                else:
+                    sys.stdout.write(as_line(done.path, part, route, target=given["target"]))
         sys.stdout.flush()  # of a live stream, each chunk is what it has said so far
-    for log in run.logs:
-        for problem in log.source.problems:
-            click.echo(problem, err=True)
+        lines, excluded = lines + done.lines, excluded + done.excluded
+        rejected.update(done.rejected)
+        samples += done.samples[: SAMPLES - len(samples)]
+    nothing_fits(run, lines, lines - rejected.total(), 0, samples)
+    if not given["quiet"]:
+        account(run, settler, rejected, samples, lines)
+        if excluded:
+            say(f"{excluded:,} requests excluded")

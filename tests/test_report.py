@@ -28,8 +28,6 @@ from logstatsd.report import (
     COLUMNS,
     RENDERERS,
     SORTS,
-    _fitting,
-    _folded,
     caption,
     human,
     rows,
@@ -38,6 +36,7 @@ from logstatsd.report import (
 from logstatsd.scan import Batch, Durations
 from logstatsd.session import show
 from logstatsd.summary import DIMENSIONS, Excluded, Summary
+from logstatsd.tables import Title, fitting, folded
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -117,21 +116,22 @@ def test_columns_go_in_their_turn(shown: Any) -> None:
 
 
 @given(
-    st.lists(st.integers(1, 200), min_size=3, max_size=12), st.integers(1, 2), st.integers(20, 300), st.data()
+    st.lists(st.tuples(st.integers(1, 200), st.booleans(), st.booleans()), min_size=1, max_size=12),
+    st.integers(20, 300),
 )
-def test_what_fits_fits(widths: list[int], named: int, available: int, data: st.DataObject) -> None:
-    turns = [0 if n <= named else n for n in range(len(widths))]
-    titles = [("", turn) for turn in turns]
-    kept = _fitting(titles, widths, named, available)
-    assert all(n in kept for n, turn in enumerate(turns) if not turn)
-    assert all(kept[n] == widths[n] for n in kept if n >= named), "figures are never cut"
-    least = sum(min(width, 8) for width in widths[:named]) + widths[named] + 2 * named
-    assert sum(kept.values()) + 2 * (len(kept) - 1) <= max(available, least)
+def test_what_fits_fits(columns: list[tuple[int, bool, bool]], available: int) -> None:
+    titles = [Title("", n * drops, is_name) for n, (_, drops, is_name) in enumerate(columns, 1)]
+    widths = [width for width, *_ in columns]
+    kept = fitting(titles, widths, available)
+    assert all(n in kept for n, title in enumerate(titles) if not title.drop)
+    assert all(kept[n] == widths[n] for n in kept if not titles[n].is_name), "figures are never cut"
+    least = [min(widths[n], 8) if titles[n].is_name else widths[n] for n in kept if not titles[n].drop]
+    assert sum(kept.values()) + 2 * (len(kept) - 1) <= max(available, sum(least) + 2 * (len(least) - 1))
 
 
 @given(st.text(st.sampled_from("ab/<>日 "), min_size=1), st.integers(8, 20))
 def test_a_folded_name_is_the_name(name: str, width: int) -> None:
-    lines = _folded(name, width).split("\n")
+    lines = folded(name, width).split("\n")
     assert all(cell_len(line) <= width for line in lines)
     assert "".join([lines[0], *(line[2:] for line in lines[1:])]) in (name, name.removeprefix("  "))
 
