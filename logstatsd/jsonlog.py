@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logstatsd.formats import LogFormat, Row
+
+FEW = 16
+_OPENING = frozenset("{ \t")
 
 _decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False).decode
 
@@ -21,13 +25,21 @@ def objects(block: bytes) -> tuple[list[str], list[object]]:
     """
     lines = block.decode("utf-8", "surrogateescape").split("\n")
     lines.pop()
-    try:  # one call for the whole block, each line in a list of its own so that none can join the next
+    return lines, _decoded([line if line[:1] in _OPENING else "null" for line in lines])
+
+
+def _decoded(lines: list[str]) -> list[object]:
+    """What each line is: all in one call; where one is no JSON, all but that one in a few calls."""
+    try:  # each line in a list of its own, so that none can join the next
         found = _decode("[[" + "],[".join(lines) + "]]")
     except (ValueError, RecursionError):
         found = []
     if len(found) == len(lines):
-        return lines, [item[0] if len(item) == 1 else None for item in found]
-    return lines, [_object(line) for line in lines]
+        return [item[0] if len(item) == 1 else None for item in found]
+    if len(lines) < FEW:
+        return [_object(line) for line in lines]
+    middle = len(lines) // 2
+    return _decoded(lines[:middle]) + _decoded(lines[middle:])
 
 
 def _object(line: str) -> object:
@@ -54,15 +66,15 @@ class JsonReader:
         self.columns = (*(role for _, role in keys), "rejected")
         self._nothing: Row = (b"",) * len(keys)
         clean = _CLEAN | ({"request": _request, "target": _whole} if "query" in roles else {})
-        self._keys = [(key, key.split("."), role == "status", clean.get(role, _whole)) for key, role in keys]
+        self._keys = [(key, key.split("."), clean.get(role, _whole)) for key, role in keys]
+        self._status = self.columns.index("status")
 
     def rows(self, block: bytes) -> list[Row]:
         """One row for every line of a block that ends with a newline."""
         lines, items = objects(block)
-        return [
-            self._values(item) or (*self._nothing, to_bytes(line))
-            for item, line in zip(items, lines, strict=True)
-        ]
+        fitting = iter(self._fitting([item for item in items if isinstance(item, dict)]))
+        rows = [next(fitting) if isinstance(item, dict) else None for item in items]
+        return [row or (*self._nothing, to_bytes(line)) for row, line in zip(rows, lines, strict=True)]
 
     def again(self, line: bytes) -> Row | None:
         """Try a line once more, with the usual faults of format strings that only look like JSON undone."""
@@ -70,21 +82,31 @@ class JsonReader:
             return None
         for fault, right in REPAIRS:
             line = fault.sub(right, line)
-        return self._values(_object(line.decode("utf-8", "surrogateescape")))
+        item = _object(line.decode("utf-8", "surrogateescape"))
+        return self._fitting([item])[0] if isinstance(item, dict) else None
 
-    def _values(self, item: object) -> Row | None:
-        if not isinstance(item, dict):
-            return None
-        values = []
-        for key, path, is_status, clean in self._keys:
-            value = item.get(key)
-            if value is None and len(path) > 1:
-                value = _within(item, path)
-            text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
-            if is_status and not (len(text) == 3 and text.isascii() and text.isdigit()):
-                return None
-            values.append(to_bytes(clean(text)))
-        return (*values, b"")
+    def _fitting(self, items: list[dict[str, object]]) -> list[Row | None]:
+        """The rows of some objects, None for one without a status; by columns, whose values recur."""
+        columns = []
+        for key, path, clean in self._keys:
+            values = [item.get(key) for item in items]
+            if len(path) > 1:
+                values = [
+                    _within(item, path) if value is None else value
+                    for item, value in zip(items, values, strict=True)
+                ]
+            texts = [value if isinstance(value, str) else _text(value) for value in values]
+            known = {text: to_bytes(clean(text)) for text in set(texts)}
+            columns.append([known[text] for text in texts])
+        rows = zip(*columns, repeat(b""), strict=False)
+        wrong = {text for text in set(columns[self._status]) if len(text) != 3 or not text.isdigit()}
+        if not wrong:
+            return list(rows)
+        return [None if row[self._status] in wrong else row for row in rows]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else json.dumps(value)
 
 
 def _within(item: object, path: list[str]) -> object:
