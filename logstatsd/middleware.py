@@ -32,6 +32,7 @@ CPU_HEADER: Final = "X-Logstatsd-Cpu-Us"
 """The response header of `cpu_header`: nginx logs it as `$upstream_http_x_logstatsd_cpu_us`."""
 
 USUAL: Final = 10_000
+"""How many series have the quickest look-up: reason phrases are the app's, and may be endless."""
 _FAILED: Final = "500"
 # A Decimal of microseconds never shows an exponent; a float of seconds would, and some servers misread it.
 _IN_UNIT: Final[dict[str, Callable[[int], float]]] = {
@@ -125,9 +126,8 @@ class StatsdMiddleware:
         with making():
             if self._meter is None and not self._failed:
                 self._failed = True  # unless what follows succeeds: not to be tried at every request
-                self._meter = _Meter(
-                    from_object(self._app), self._naming, self._statsd or default_client(), self._sample_rate
-                )
+                client = default_client() if self._statsd is None else self._statsd
+                self._meter = _Meter(from_object(self._app), self._naming, client, self._sample_rate)
                 self._failed = False
             return self._meter
 

@@ -126,7 +126,7 @@ class StatsD:
     @property
     def client(self) -> Any:
         """The client that everything is handed to."""
-        return self._client or default_client()
+        return default_client() if self._client is None else self._client
 
     def timing(
         self, metric: str, value: float, tags: Iterable[str] | None = None, sample_rate: float | None = None
@@ -211,7 +211,7 @@ class TimingStats(ContextDecorator):
         if self._start_cpu_ns is not None and end_cpu_ns is not None:
             self.cpu_us = (end_cpu_ns - self._start_cpu_ns) // 1000
         with suppress(Exception):
-            client = self._statsd or default_client()
+            client = default_client() if self._statsd is None else self._statsd
             client.timing(self._name, self.wall_us / 1000, self._tags, self._sample_rate)
             if self.cpu_us is not None:
                 client.timing(self._cpu_name, self.cpu_us / 1000, self._tags, self._sample_rate)
