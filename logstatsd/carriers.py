@@ -74,6 +74,11 @@ CARRIERS: dict[str, Carrier] = {
         "<190>1 2026-11-22T13:25:15.042Z web1 nginx 4242 - - LINE",
         _without(rb"^<\d{1,3}>1(?: [^ \n]+){5} (?:-|(?:\[(?:[^\]\\\n]|\\.)*+\])++) (?:\xef\xbb\xbf)?"),
     ),
+    "compose": Carrier(
+        "`docker compose logs`",
+        "web-1  | LINE",
+        _without(rb"^(?:\x1b\[[\d;]*m)?[a-zA-Z][\w.-]* +\|(?:\x1b\[0m)? "),
+    ),
     "json-message": Carrier(
         "a JSON logger that has the server's line under `message`",
         '{"asctime": "2026-11-22 13:25:15,042", "name": "gunicorn.access", "message": "LINE"}',

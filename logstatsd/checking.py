@@ -184,7 +184,7 @@ def _remedy(log_format: LogFormat) -> Iterator[str]:
     elif log_format.server in WITH_DURATION:
         where, line, member = WITH_DURATION[log_format.server]
         yield from _row("", f"to have them, put into {where}:")
-        layout = log_format.layout.replace("$logstatsd_rest", "")
+        layout = log_format.layout.replace("$logstatsd_rest", "").replace("$logstatsd_start", "$remote_addr")
         layout = layout.replace('"', '\\"') if log_format.server == "apache" else layout
         yield " " * (LABEL + 2) + (member if log_format.is_json else clean(line.format(layout), 4_000))
 

@@ -64,6 +64,16 @@ def _each_upstream(text: bytes) -> list[bytes]:
     return text.replace(b" : ", b", ").split(b", ")
 
 
+def _with_its_unit(text: bytes) -> int:
+    """`42 msecs`, as uWSGI writes it by default."""
+    number, _, unit = text.partition(b" ")
+    if unit not in _UWSGI_UNITS:
+        raise ValueError(text)
+    return _whole(_UWSGI_UNITS[unit])(number)
+
+
+_UWSGI_UNITS = {b"micros": 1, b"msecs": 1_000, b"secs": 1_000_000}
+
 UNITS: dict[str, Callable[[bytes], int]] = {
     "microseconds": _whole(1),
     "milliseconds": _whole(1_000),
@@ -74,6 +84,7 @@ UNITS: dict[str, Callable[[bytes], int]] = {
     "milliseconds, maybe with decimals": _any_number(Decimal(1_000)),
     "microseconds, maybe with decimals": _any_number(Decimal(1)),
     "nanoseconds": _any_number(Decimal("0.001")),
+    "as written": _with_its_unit,
     "seconds of each upstream, added": _seconds_of_each_upstream,
 }
 

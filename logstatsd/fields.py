@@ -127,6 +127,7 @@ UWSGI: dict[str, Field] = {
     "micros": Field("word", "duration", "microseconds"),
     "msecs": Field("word", "duration", "milliseconds"),
     "secs": Field("word", "duration", "whole seconds"),
+    "took": Field("took", "duration", "as written"),  # ours, for what uWSGI writes with its unit
     **_each(
         _NUMBER,
         "time size hsize rsize cl pid wid switches vars headers core pktsize modifier1 modifier2 vsz rss vszM"
@@ -146,7 +147,7 @@ WERKZEUG: dict[str, Field] = {
 
 DURATION_PREFERENCE = (
     *("request_time", "upstream_response_time", "upstream_header_time", "upstream_connect_time"),
-    *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T", "micros", "msecs", "secs"),
+    *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T", "micros", "msecs", "secs", "took"),
 )
 """The first of these that a log has is its duration, unless the user names another."""
 

@@ -20,6 +20,7 @@ _SHAPES = {
     "status": rb"\d{3}",
     "clf": rb"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}",
     "clf_bracketed": rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]",
+    "took": rb"\d++ (?:msecs|micros|secs)",
     "ctime": rb"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
     "http_server": rb"\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d",
     "iso": rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d\d:\d\d|Z)",

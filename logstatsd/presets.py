@@ -54,14 +54,15 @@ def _gunicorn(
 
 UWSGI_DEFAULT = (
     "[pid: %(pid)|app: %(app)|req: %(req)/%(reqs)] %(addr) (%(user)) {%(vars) vars in %(pktsize) bytes} "
-    "[%(ctime)] %(method) %(uri) => generated %(rsize) bytes in TOOK%(via) (%(proto) %(status)) "
+    "[%(ctime)] %(method) %(uri) => generated %(rsize) bytes in %(took)%(via) (%(proto) %(status)) "
     "%(headers) headers in %(hsize) bytes (%(switches) switches on core %(core))"
 )
 _UWSGI_LINE = (
-    "[pid: 4242|app: 0|req: 3/7] 192.0.2.7 () {{34 vars in 402 bytes}} [Sun Nov 22 13:25:15 2026] "
-    "GET /orders/7?page=2 => generated 512 bytes in {} (HTTP/1.1 200) 3 headers in 80 bytes "
+    "[pid: 4242|app: 0|req: 3/7] 192.0.2.7 () {34 vars in 402 bytes} [Sun Nov 22 13:25:15 2026] "
+    "GET /orders/7?page=2 => generated 512 bytes in 42 msecs (HTTP/1.1 200) 3 headers in 80 bytes "
     "(1 switches on core 0)"
 )
+_AND_MORE = NGINX_COMBINED.replace("$remote_addr", "$logstatsd_start") + "$logstatsd_rest"
 _COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
 _COMMON_LINE = '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512'
 _APACHE_COMBINED = '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"'
@@ -124,16 +125,7 @@ _PRESETS = (
         _MICROS,
         note=_INTEGER_NOTE.format("%D"),
     ),
-    Preset(
-        LogFormat("uwsgi", UWSGI_DEFAULT.replace("TOOK", "%(msecs) msecs"), "uwsgi"),
-        _UWSGI_LINE.format("42 msecs"),
-        _TIMED,
-    ),
-    Preset(
-        LogFormat("uwsgi-micros", UWSGI_DEFAULT.replace("TOOK", "%(micros) micros"), "uwsgi"),
-        _UWSGI_LINE.format("42137 micros via sendfile()"),
-        _MICROS,
-    ),
+    Preset(LogFormat("uwsgi", UWSGI_DEFAULT, "uwsgi"), _UWSGI_LINE, _TIMED),
     _nginx("combined", "", "", None),
     _gunicorn("gunicorn-default", "", "", None),
     Preset(
@@ -145,16 +137,21 @@ _PRESETS = (
     _nginx("nginx-main", ' "$http_x_forwarded_for"', ' "198.51.100.9"', None),
     Preset(LogFormat("common", _COMMON, "nginx"), _COMMON_LINE, Expected()),
     Preset(
+        LogFormat("apache-common", '%h %l %u %t "%r" %>s %b', "apache"),
+        _COMMON_LINE.replace(" - - ", " ident frank "),
+        Expected(),
+    ),
+    Preset(
         LogFormat("werkzeug", '$remote_addr - - [$time] "$request" $status $size', "werkzeug"),
         '192.0.2.7 - - [22/Nov/2026 13:25:15] "GET /orders/7?page=2 HTTP/1.1" 200 -',
         Expected(),
         note="Werkzeug's development server logs no durations",
     ),
     Preset(
-        LogFormat("combined-and-more", NGINX_COMBINED + "$logstatsd_rest", "nginx"),
+        LogFormat("combined-and-more", _AND_MORE, "nginx"),
         f'{_HEAD} tls=1.3 "x"',
         Expected(),
-        note="columns after the user agent are not understood; "
+        note="columns before the user or after its agent are not understood; "
         "give the server's own format string by --log-format",
         share=0.5,
     ),

@@ -28,6 +28,8 @@ AT_S = datetime(2026, 11, 22, 13, 25, 15, tzinfo=UTC).timestamp()
         (b"42.137", "milliseconds, maybe with decimals", 42_137),
         (b"0.010, 0.020 : 0.030", "seconds of each upstream, added", 60_000),
         (b"-, 0.020", "seconds of each upstream, added", 20_000),
+        (b"42 msecs", "as written", 42_000),
+        (b"42137 micros", "as written", 42_137),
         (b"0.010", "seconds of each upstream, added", 10_000),
     ],
 )
