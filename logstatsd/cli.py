@@ -54,7 +54,14 @@ flask_command = cli
 @option(
     "--by", multiple=True, type=click.Choice(BY), help="Group by these; repeatable. Default: rule and method."
 )
-@option("--sort", type=click.Choice(SORTS), default="total", show_default=True, help="The column to sort by.")
+@option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="total",
+    show_default=True,
+    metavar="COLUMN",
+    help=f"The column to sort by: {', '.join(SORTS)}.",
+)
 @option("--json", "renderer", flag_value="json", help="One JSON object, with stable names.")
 @option("--csv", "renderer", flag_value="csv", help="Comma-separated values.")
 @option("--markdown", "renderer", flag_value="markdown", help="A Markdown table.")
@@ -115,7 +122,7 @@ def _caption(run: Run, summary: Summary) -> str:
 @run_options
 @destination_options
 @metric_options
-@option("-n", "--dry-run", is_flag=True, help="Print what would be sent; the same as --to stdout.")
+@option("-n", "--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @option("--backfill", is_flag=True, help="Send ten-second points with the log's own times, not timings.")
 @option("--speed", type=float, metavar="X", help="Keep the log's own pace, X times as fast.")
 @resume_options
