@@ -236,7 +236,7 @@ def _telling(entries: list[Entry]) -> list[Entry]:
 
 def _sample(log_format: LogFormat, entry: Entry, settler: Settler, naming: Naming | None) -> Iterator[str]:
     yield click.style(f"  the line at byte {entry.offset:,}", bold=True)
-    by_name = {token.name: role for role, token in log_format.chosen.items()}
+    by_name = {token.name: role for role, token in reversed(log_format.chosen.items())}
     fields = [*_fields(log_format, entry.line)]
     column = min(max((len(spelled) for spelled, _, _ in fields), default=0), 24)
     for spelled, name, value in fields:

@@ -134,6 +134,9 @@ class LogFormat:
             ranked = [name for name in DURATION_PREFERENCE if name in durations]
             chosen["duration"] = durations[ranked[0] if ranked else next(iter(durations))]
         chosen |= {role: self._named(role, name) for role, name in self.assigned}
+        asked = next((token for token in self.variables if token.name == "upstream_response_time"), None)
+        if asked:  # as good as the upstream's address: `-` where nginx asked none
+            chosen.setdefault("upstream", asked)
         for better, worse in _OVERRULED:
             if better in chosen:
                 chosen.pop(worse, None)

@@ -61,8 +61,8 @@ class JsonReader:
     """Reads blocks of JSON lines of one format; the same interface as `patterns.TextReader`."""
 
     def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
-        wanted = {id(token): role for role, token in log_format.chosen.items() if role in roles}
-        keys = [(key, wanted[id(token)]) for key, token in log_format.keys if id(token) in wanted]
+        wanted = [(role, token) for role, token in log_format.chosen.items() if role in roles]
+        keys = [(key, role) for key, token in log_format.keys for role, taken in wanted if taken is token]
         self.columns = (*(role for _, role in keys), "rejected")
         self._nothing: Row = (b"",) * len(keys)
         clean = _CLEAN | ({"request": _request, "target": _whole} if "query" in roles else {})

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _METHOD = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
 _PROTOCOL = rb"(?: HTTP/\d[\d.]*+)?+"
 _SIGNED = "signature and status"
+_OF_UPSTREAM = "upstream and duration"
+_TWO_COLUMNS = {_SIGNED: ["signature", "status"], _OF_UPSTREAM: ["upstream", "duration"]}
 _WITH_QUERY = "request with query"
 
 _SHAPES = {
@@ -73,10 +75,14 @@ def _captured(log_format: LogFormat, roles: frozenset[str]) -> tuple[dict[int, s
     captured, columns = {}, []
     variants = {"request": _WITH_QUERY} if "query" in roles else {}
     variants |= {"status": _SIGNED} if "signature" in roles and _signature(log_format) else {}
+    if {"upstream", "duration"} <= roles and log_format.chosen.get("upstream") is log_format.chosen.get(
+        "duration"
+    ):
+        variants |= dict.fromkeys(("upstream", "duration"), _OF_UPSTREAM)
     for n, token in enumerate(log_format.tokens):
         if isinstance(token, Token) and (role := chosen.get(id(token))):
             captured[n] = variants.get(role, role)
-            columns += ["signature", "status"] if captured[n] == _SIGNED else [role]
+            columns += _TWO_COLUMNS.get(captured[n], [role])
     return captured, (*columns, "rejected")
 
 
@@ -134,6 +140,8 @@ def _value(log_format: LogFormat, n: int, role: str) -> bytes:
         return _request(log_format, n, shape, query=role == _WITH_QUERY)
     if role == "upstream":  # all that matters is whether there was one
         return rb"(?:(-)(?=" + _next(log_format, n) + rb")|" + shape + rb")"
+    if role == _OF_UPSTREAM:
+        return rb"(?:(?=(-)" + _next(log_format, n) + rb")|)(" + shape + b")"
     if role == _SIGNED:
         return rb"(?:(?=(" + _signature(log_format) + rb"))|)(" + shape + b")"
     return b"(" + shape + b")" if role else shape
