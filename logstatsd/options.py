@@ -108,7 +108,7 @@ app_options = _stack(
     ),
     option(
         "--normalised-prefix", is_flag=True,
-        help="Where nginx's `proxy_pass` has a URI: it decodes and resolves the path, then takes the prefix off.",
+        help="Where nginx's `proxy_pass` has a URI: it resolves the path before it takes the prefix off.",
     ),
 )  # fmt: skip
 

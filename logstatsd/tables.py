@@ -87,11 +87,11 @@ def fitting(titles: Sequence[Title], widths: Sequence[int], available: int) -> d
 
 
 def folded(name: str, width: int) -> str:
-    """Break a name that is too long: before its slashes, where it can."""
+    """Break a name that is too long: before a slash or after a blank, where it can."""
     from rich.cells import cell_len, chop_cells  # noqa: PLC0415
 
     lines = [""]
-    for part in re.split(r"(?=/)", name):
+    for part in re.split(r"(?=/)|(?<= )", name):
         if cell_len(lines[-1] + part) <= width:
             lines[-1] += part
             continue
