@@ -224,9 +224,50 @@ def make_part(name: str) -> Flask:
     return part
 
 
-odd, hosts, subdomains = make_odd(), make_hosts(), make_subdomains()
+class Sold(BaseConverter):
+    """Asks a database, and validates by what that says."""
+
+    def to_python(self, value: str) -> str:
+        if DATABASE not in os.environ:
+            raise RuntimeError("no database")
+        if value == "sold":
+            raise ValidationError
+        return value
+
+
+def forbidden(**_values: object) -> Response:
+    return Response("not you", 403)
+
+
+def make_unclear() -> Flask:
+    """An app of whose requests a log cannot tell all: see docs/labels.md."""
+    unclear = Flask("unclear")
+    unclear.config["TRUSTED_HOSTS"] = ["shop.example"]
+    unclear.url_map.converters["sold"] = Sold
+    for rule in ("/leaf", "/branch/<name>", "/stock/<sold:item>"):
+        unclear.add_url_rule(rule, rule, view)
+    unclear.add_url_rule("/put", "put", view, methods=["PUT"])
+    unclear.add_url_rule("/aborted/<int:code>", "aborted", abort)
+    unclear.url_map.add(Rule("/socket/<name>", endpoint="socket", websocket=True))
+    unclear.view_functions["socket"] = forbidden
+    return unclear
+
+
+class Rewriting:
+    """A middleware that changes what the app is asked for."""
+
+    def __init__(self, app: Wsgi) -> None:
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["PATH_INFO"] = environ["PATH_INFO"].replace("/rewritten/", "/branch/")
+        environ["REQUEST_METHOD"] = environ.get("HTTP_X_HTTP_METHOD_OVERRIDE", environ["REQUEST_METHOD"])
+        return self.app(environ, start_response)
+
+
+odd, hosts, subdomains, unclear = make_odd(), make_hosts(), make_subdomains(), make_unclear()
 front, shop, blog, news = map(make_part, ("front", "shop", "blog", "news"))
-proxied = ProxyFix(odd)
+proxied, rewriting = ProxyFix(odd), Rewriting(unclear)
 
 
 def nothing(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
@@ -244,6 +285,7 @@ APPS: dict[str, Any] = {
     "hosts": hosts,
     "subdomains": subdomains,
     "mounted": mounted,
+    "rewriting": rewriting,
 }
 SPECS = {
     **{name: [f"odd_app:{name}"] for name in APPS},
@@ -255,6 +297,6 @@ SPECS = {
 
 def served(name: str, path: str) -> Wsgi:
     """One of APPS, with each request noted in the file at `path`."""
-    for app in (odd, hosts, subdomains, front, shop, blog, news):
+    for app in (odd, hosts, subdomains, unclear, front, shop, blog, news):
         truth.judge(app)
     return truth.noted(APPS[name], path)
