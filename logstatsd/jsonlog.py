@@ -80,10 +80,13 @@ class JsonReader:
         """Try a line once more, with the usual faults of format strings that only look like JSON undone."""
         if not line.lstrip().startswith(b"{"):
             return None
-        for fault, right in REPAIRS:
-            line = fault.sub(right, line)
-        item = _object(line.decode("utf-8", "surrogateescape"))
-        return self._fitting([item])[0] if isinstance(item, dict) else None
+        for faults in REPAIRS:
+            for fault, right in faults:
+                line = fault.sub(right, line)
+            item = _object(line.decode("utf-8", "surrogateescape"))
+            if isinstance(item, dict):
+                return self._fitting([item])[0]
+        return None
 
     def _fitting(self, items: list[dict[str, object]]) -> list[Row | None]:
         """The rows of some objects, None for one without a status; by columns, whose values recur."""
@@ -122,19 +125,29 @@ def _byte(match: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % code if code < 0x80 else bytes([code])
 
 
-_ITEM = rb"(?:\d[\d.]*+|-)"
+def _literal_backslashes(match: re.Match[bytes]) -> bytes:
+    """Escape backslashes but for the one before a quote, unless that quote ends its value."""
+    literal, quote, ends_value = len(match[1]), match[2] or b"", match[3] is not None
+    if quote and not ends_value:
+        return rb"\\" * (literal - 1) + rb"\""
+    return rb"\\" * literal + quote
 
-REPAIRS: tuple[tuple[re.Pattern[bytes], bytes | Callable[[re.Match[bytes]], bytes]], ...] = (
-    # nginx without escape=json
-    (re.compile(rb"\\x([0-9A-Fa-f]{2})"), _byte),
-    # gunicorn escapes quotes but not backslashes; one that ends a value stands before what ends it
-    (re.compile(rb'(?<!\\)\\"(?=\s*+(?:,\s*+"[\w.@-]++"\s*+:|\}\s*+$))'), rb'\\\\"'),
-    (re.compile(rb'(\\["\\/bfnrtu])|\\'), lambda match: match[1] or rb"\\"),
-    # unquoted: a list of nginx's, and what is logged as nothing or `-`
-    (re.compile(rb'"\s*+:\s*+(' + _ITEM + rb"(?:(?:, | : )" + _ITEM + rb")++)(?=\s*+[,}])"), rb'":"\1"'),
-    (re.compile(rb'"\s*+:\s*+(?:-\s*+)?+(?=[,}])'), rb'":null'),
+
+_ITEM = rb"(?:\d[\d.]*+|-)"
+_END = rb'(\s*+(?:,\s*+"[\w.@-]++"\s*+:|\}\s*+$))'
+_Repair = tuple[re.Pattern[bytes], "bytes | Callable[[re.Match[bytes]], bytes]"]
+
+REPAIRS: tuple[tuple[_Repair, ...], ...] = (
+    (
+        # nginx without escape=json; and unquoted: a list of nginx's, and what is logged as nothing or `-`
+        (re.compile(rb"\\x([0-9A-Fa-f]{2})"), _byte),
+        (re.compile(rb'"\s*+:\s*+(' + _ITEM + rb"(?:(?:, | : )" + _ITEM + rb")++)(?=\s*+[,}])"), rb'":"\1"'),
+        (re.compile(rb'"\s*+:\s*+(?:-\s*+)?+(?=[,}])'), rb'":null'),
+    ),
+    # gunicorn escapes quotes but not backslashes; a backslash that ends a value stands before what ends it
+    ((re.compile(rb'(\\++)(?:(")(?=' + _END + rb"?+))?+"), _literal_backslashes),),
 )
-"""What servers write that only looks like JSON, and how to read it."""
+"""What servers write that only looks like JSON, and how to read it: first what loses nothing, then a guess."""
 
 
 def _whole(text: str) -> str:

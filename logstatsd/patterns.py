@@ -29,6 +29,9 @@ _SHAPES = {
 }
 """Kinds of value whose shape does not depend on where they stand."""
 
+_WORDS = {"word": b"", "decimal": rb"(?:\d{1,15}\.\d{3,6}|-)", "integer": rb"(?:\d{1,18}|-)"}
+"""Kinds of value without spaces, and what one looks like where that helps to tell where a text ends."""
+
 _INSIDE_WORDS = frozenset(":-._/=+@%")
 """What a value without spaces may hold besides letters and digits: an address, a host, `HTTP/1.1`."""
 
@@ -48,7 +51,7 @@ class TextReader:
         # `re` passes over a class of one character in a tight loop; see `rows` for why that is right
         self._fast = _findall(strict.replace(rb'[^"\n]', rb'[^"]'))
         loose = _line(log_format, captured, loose=True)
-        self._loose = re.compile(loose + rb"\r?\n?()") if loose != strict else None
+        self._loose = re.compile(loose + rb"\r?\n()") if loose != strict else None
 
     def rows(self, block: bytes) -> list[Row]:
         """One row for every line of a block that ends with a newline.
@@ -61,7 +64,7 @@ class TextReader:
 
     def again(self, line: bytes) -> Row | None:
         """Try a rejected line once more, leniently where the server's own escaping is ambiguous."""
-        match = self._loose.fullmatch(line) if self._loose else None
+        match = self._loose.fullmatch(line + b"\n") if self._loose else None
         return tuple(group or b"" for group in match.groups()) if match else None
 
 
@@ -158,7 +161,7 @@ def _shape(log_format: LogFormat, n: int) -> bytes:
         return rb"-?+[\d.]*+" if literal[:1] == "-" else rb"[-\d.]*+"
     if kind == "list":
         return _list(literal)
-    if kind == "word" and not _runs_on(literal):
+    if kind in _WORDS and not _runs_on(literal):
         return _no_space(literal) + b"*+"
     quoted = _is_quoted(tokens, n) and log_format.rules.quoted
     return quoted or _free(log_format, n, kind, literal)
@@ -170,7 +173,7 @@ def _free(log_format: LogFormat, n: int, kind: str, literal: str) -> bytes:
         return rb"[^\n]*?" if n + 1 < len(log_format.tokens) else rb"[^\n]*+"
     if literal[0] == "\t":
         return rb"[^\t\n]*+"
-    inside = rb'[^ "\n]' if kind == "word" else rb"[^\n]"
+    inside = rb'[^ "\n]' if kind in _WORDS else rb"[^\n]"
     value = rb"(?>" + inside + rb"*?(?=" + _next(log_format, n) + rb"))"
     return rb"(?:-(?=" + re.escape(literal.encode()) + rb")|" + value + rb")"  # nearly always there is none
 
@@ -207,8 +210,8 @@ def _next(log_format: LogFormat, n: int) -> bytes:
         elif token.field.kind in ("text", "request") or _runs_on(_literal_after(tokens, m)):
             return pattern
         else:
-            bounded = _shape(log_format, m).replace(b")*+", b"){0,16}+").replace(b"*+", b"{0,256}+")
-            pattern += bounded
+            shape = _WORDS.get(token.field.kind) or _shape(log_format, m)
+            pattern += shape.replace(b")*+", b"){0,16}+").replace(b"*+", b"{0,256}+")
     return pattern if stop < len(tokens) else pattern + rb"\r?\n"
 
 

@@ -57,6 +57,8 @@ SPECIMENS = {
     "dash": st.just(b"-"),
     "status": st.sampled_from([b"200", b"404", b"000"]),
     "number": st.from_regex(rb"-|\d{1,9}|\d{1,9}\.\d{3}", fullmatch=True),
+    "decimal": st.sampled_from([b"0.042", b"-", b"60.000"]),
+    "integer": st.sampled_from([b"42137", b"-", b"0"]),
     "word": st.sampled_from(
         [b"192.0.2.7", b"2001:db8::7", b"unix:", b"HTTP/1.1", b"shop.example", b"-", b"0.042"]
     ),
