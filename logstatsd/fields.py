@@ -145,11 +145,18 @@ WERKZEUG: dict[str, Field] = {
     "size": _WORD,
 }
 
-DURATION_PREFERENCE = (
+_BETTER_FIRST = (
+    *("http_host", "host"),
     *("request_time", "upstream_response_time", "upstream_header_time", "upstream_connect_time"),
     *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T", "micros", "msecs", "secs", "took"),
 )
-"""The first of these that a log has is its duration, unless the user names another."""
+"""Of several variables that could serve a role, the first of these does, unless the user names another."""
+
+
+def rank(name: str) -> int:
+    """How willingly a variable is taken for its role; the lowest is best, the rest go by their order."""
+    return _BETTER_FIRST.index(name) if name in _BETTER_FIRST else len(_BETTER_FIRST)
+
 
 JSON: dict[str, Field] = {
     # the variables in which layouts are written for JSON logs with keys of any origin: nginx's, and these

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.errors import FormatError
-from logstatsd.fields import DURATION_PREFERENCE, TEXT, Field
+from logstatsd.fields import TEXT, Field, rank
 from logstatsd.servers import SERVERS, Server, server_of
 
 if TYPE_CHECKING:
@@ -127,12 +127,8 @@ class LogFormat:
         chosen: dict[str, Token] = {}
         for token in self.variables:
             role = token.field.role
-            if role and role != "duration":
-                chosen.setdefault(role, token)
-        durations = {token.name: token for token in self.variables if token.field.role == "duration"}
-        if durations:
-            ranked = [name for name in DURATION_PREFERENCE if name in durations]
-            chosen["duration"] = durations[ranked[0] if ranked else next(iter(durations))]
+            if role and (role not in chosen or rank(token.name) < rank(chosen[role].name)):
+                chosen[role] = token
         chosen |= {role: self._named(role, name) for role, name in self.assigned}
         asked = next((token for token in self.variables if token.name == "upstream_response_time"), None)
         if asked:  # as good as the upstream's address: `-` where nginx asked none

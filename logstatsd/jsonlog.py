@@ -147,7 +147,7 @@ REPAIRS: tuple[tuple[_Repair, ...], ...] = (
     # gunicorn escapes quotes but not backslashes; a backslash that ends a value stands before what ends it
     ((re.compile(rb'(\\++)(?:(")(?=' + _END + rb"?+))?+"), _literal_backslashes),),
 )
-"""What servers write that only looks like JSON, and how to read it: first what loses nothing, then a guess."""
+"""What servers write that only looks like JSON, and how it is read: what loses nothing, then a guess."""
 
 
 def _whole(text: str) -> str:

@@ -116,7 +116,8 @@ format_options = _stack(
     option(
         "--log-format", default="", metavar="FORMAT",
         help="A format's name (see `logstatsd check --formats`), or nginx's log_format or gunicorn's "
-        "access_log_format as it stands. Default: found by the first lines.",
+        "access_log_format as it stands, or @nginx.conf, @nginx.conf:NAME, @gunicorn.conf.py. "
+        "Default: found by the first lines.",
     ),
     option(
         "--field", "fields", multiple=True, metavar="ROLE=NAME",
