@@ -1,10 +1,9 @@
-"""The lines of a log one by one, in order: for `normalize`, and for a look at single requests."""
+"""The lines of a log one by one, in order: for `jsonlines`, and for a look at single requests."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstatsd.clocks import duration_us, moment_s, zone_of
 from logstatsd.labels import Route, Undecided
 from logstatsd.readers import reader_of, why
-from logstatsd.scan import LINE_LIMIT, SAMPLES, Labels, Window, slices
-from logstatsd.summary import Excluded
+from logstatsd.scan import LINE_LIMIT, Labels, Window, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,52 +45,73 @@ class LineReader:
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
         self._upgrades = router.uses_websocket
-        self._label = lru_cache(maxsize=65_536)(self._labels.label)
+        self._label = lru_cache(maxsize=65_536)(self.label)
 
     def entries(self, data: bytes, offset: int = 0) -> Iterator[Entry]:
         """Every line of a chunk that begins at byte `offset` of its log."""
         for block in slices(data):
-            lines = block.split(b"\n")[:-1]
-            rows = self._reader.rows(block)
-            for line, row in zip(lines, rows, strict=True):
-                entry = self._entry(offset, line, row)
+            for line, row in self.rows(block):
+                entry = self.entry(offset, line, row)
                 offset += len(line) + 1
                 if entry:
                     yield entry
 
-    def _entry(self, offset: int, line: bytes, row: Row) -> Entry | None:
-        column = self._column
+    def rows(self, block: bytes) -> Iterator[tuple[bytes, Row]]:
+        """The lines of a block, each with what `columns` say of it."""
+        return zip(block.split(b"\n")[:-1], self._reader.rows(block), strict=True)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The columns that a label depends on, with the status."""
+        return self._labels.roles
+
+    def position(self, role: str) -> int:
+        """Where a row has a role; where the log has none of it, an empty value of a row that fits."""
+        return self._column.get(role, -1)
+
+    def entry(self, offset: int, line: bytes, row: Row) -> Entry | None:
+        """What one line says; None where it is outside the window."""
         if len(line) > LINE_LIMIT:
             return Entry(offset, line, "too long")
-        if not row[column["status"]]:
+        if not row[self.position("status")]:
             again = self._reader.again(line)
             if again is None:
                 return Entry(offset, line, why(self._format, line))
             row = again
-        time = row[column["time"]] if "time" in column else b""
-        if self._window and not self._inside(time):
+        time, status = row[self.position("time")], row[self.position("status")]
+        if not self.inside(time):
             return None
         try:
-            text = row[column["duration"]] if "duration" in column else b""
-            duration = duration_us(text, self._format.duration_unit)
+            duration = self.duration_us(row[self.position("duration")])
         except ValueError:
             return Entry(offset, line, "bad duration")
-        status = row[column["status"]]
-        head = tuple(row[column[role]] for role in self._labels.roles)
+        route, method = self._label(tuple(row[self._column[role]] for role in self.roles), status)
+        return Entry(offset, line, "", time, route, method, int(status), duration, self.target(row))
+
+    def label(self, head: Row, status: bytes) -> tuple[Route | Undecided, str]:
+        """The route and the method of a row, by the columns of `roles` and the status."""
         if self._upgrades:
             head += (b"1" if status == b"101" else b"",)
-        route, method = self._label(head)
-        return Entry(offset, line, "", time, route, method, int(status), duration, self._target(row))
+        return self._labels.label(head)
 
-    def _inside(self, time: bytes) -> bool:
+    def duration_us(self, text: bytes) -> int | None:
+        """The duration in microseconds. Raises ValueError for what is none."""
+        return duration_us(text, self._format.duration_unit)
+
+    def inside(self, time: bytes) -> bool:
+        """Whether a logged moment is inside the window."""
+        if not self._window:
+            return True
         moment = moment_s(time)
-        return self._window is None or moment is None or self._window.since_s <= moment < self._window.until_s
+        return moment is None or self._window.since_s <= moment < self._window.until_s
 
-    def _target(self, row: Row) -> bytes:
+    def target(self, row: Row) -> bytes:
+        """The target as it was asked for."""
         for role in ("request", "target", "path"):
             if role in self._column:
                 value = row[self._column[role]]
-                return self._format.unescape(value.partition(b" ")[2] if role == "request" else value)
+                value = value.partition(b" ")[2] if role == "request" else value
+                return self._format.unescape(value) if b"\\" in value or not value.isascii() else value
         return b""
 
 
@@ -101,85 +120,6 @@ def iso(time: bytes) -> str | None:
     """A logged moment as ISO 8601, with the log's own offset from UTC."""
     moment = moment_s(time)
     return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()
-
-
-class Normalized(NamedTuple):
-    """A chunk as JSON Lines, between them the entries that are Undecided; and what became of its lines."""
-
-    path: str
-    parts: list[str | Entry]
-    lines: int
-    rejected: Counter[str]
-    samples: list[tuple[str, bytes]]
-    excluded: int
-
-
-@dataclass
-class Normalize:
-    """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
-
-    formats: tuple[LogFormat, ...]
-    router: Router
-    window: Window | None = None
-    target: bool = False
-    excluded: Excluded = field(default_factory=Excluded)
-    _readers: dict[int, LineReader] = field(default_factory=dict, repr=False)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_readers": {}}
-
-    def __call__(self, task: Task) -> Normalized:
-        reader = self._readers.get(task.format_number)
-        if reader is None:
-            reader = LineReader(self.formats[task.format_number], self.router, self.window)
-            self._readers[task.format_number] = reader
-        parts: list[str | Entry] = []
-        text: list[str] = []
-        rejected: Counter[str] = Counter()
-        samples: list[tuple[str, bytes]] = []
-        lines = excluded = 0
-        for entry in reader.entries(task.chunk.read(), task.chunk.offset):
-            lines += 1
-            route = entry.route
-            if isinstance(route, Undecided):
-                parts += ["".join(text), entry]
-                text.clear()
-                continue
-            if route is None:
-                rejected[entry.rejected] += 1
-                if len(samples) < SAMPLES:
-                    samples.append((entry.rejected, entry.line[:1_000]))
-            elif route in self.excluded:
-                excluded += 1
-                continue
-            text.append(as_line(task.chunk.path, entry, route, target=self.target))
-        return Normalized(task.chunk.path, [*parts, "".join(text)], lines, rejected, samples, excluded)
-
-
-def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:
-    """One line of JSON for an entry."""
-    start = f'{{"file": {_quoted(path)}, "offset": {entry.offset}, '
-    if entry.rejected or route is None:
-        return f'{start}"rejected": {_quoted(entry.rejected)}}}\n'
-    duration = "null" if entry.duration_us is None else entry.duration_us
-    shown = f', "target": {json.dumps(entry.target.decode("utf-8", "replace"))}' if target else ""
-    return (
-        f'{start}"time": {_quoted(iso(entry.time))}, {_label(entry.method, route)}, '
-        f'"status": {entry.status}, "duration_us": {duration}{shown}}}\n'
-    )
-
-
-@lru_cache(maxsize=4_096)
-def _label(method: str, route: Route) -> str:
-    return (
-        f'"method": {_quoted(method)}, "rule": {_quoted(route.rule)}, '
-        f'"endpoint": {_quoted(route.endpoint)}, "outcome": {_quoted(route.outcome)}'
-    )
-
-
-@lru_cache(maxsize=4_096)
-def _quoted(text: str | None) -> str:
-    return json.dumps(text)
 
 
 @dataclass

@@ -143,12 +143,12 @@ def _used(info: RuleInfo, requests: Counter[Route]) -> str:
 
 def normalize_lines(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     """Print one JSON object a log line, in order."""
-    from logstatsd.rows import Normalize, as_line  # noqa: PLC0415
+    from logstatsd.jsonlines import Normalize, Options, as_line  # noqa: PLC0415
 
     router, settler = load_app(given)
     run = open_run(paths, router, given)
     left_out = Excluded(given["exclude"])
-    work = Normalize(run.formats, router, run.window, target=given["target"], excluded=left_out)
+    work = Normalize(run.formats, router, Options(run.window, given["target"], left_out))
     lines = excluded = 0
     rejected: Counter[str] = Counter()
     samples: list[tuple[str, bytes]] = []

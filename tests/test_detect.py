@@ -89,6 +89,11 @@ def test_broken_and_foreign_lines_do_not_matter(name: str) -> None:
     assert found.fitting == 12
 
 
+def test_another_programs_colours_do_not_make_a_log_a_coloured_one() -> None:
+    lines = (SAMPLE_LOGS / "nginx.log").read_bytes() + b"\x1b[31mworker\x1b[0m exiting\n"
+    assert detect(lines, "nginx.log").log_format.carriers == ()
+
+
 def test_a_log_that_got_its_durations_lately_is_read_for_them() -> None:
     assert found_in(*[COMBINED] * 8, *[FORMATS["nginx"].sample] * 12).log_format.name == "nginx"
     assert found_in(*[COMBINED] * 12, *[FORMATS["nginx"].sample] * 3).log_format.name == "combined"

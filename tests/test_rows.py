@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logstatsd.cli import cli
+from logstatsd.jsonlines import as_line
 from logstatsd.labels import Route
 from logstatsd.presets import FORMATS
 from logstatsd.routes import dump_snapshot
-from logstatsd.rows import LineReader, as_line
+from logstatsd.rows import LineReader
 from logstatsd.scan import LINE_LIMIT, Scanner
 
 if TYPE_CHECKING:
