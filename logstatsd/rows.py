@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.clocks import duration_us, moment_s, zone_of
-from logstatsd.labels import Route, Undecided
+from logstatsd.labels import Undecided
 from logstatsd.readers import reader_of, why
 from logstatsd.scan import LINE_LIMIT, Labels, Window, slices
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.formats import LogFormat, Row
+    from logstatsd.labels import Route
     from logstatsd.pipeline import Piece, Scan, Task
     from logstatsd.routes import Router
 
@@ -122,6 +123,13 @@ def iso(time: bytes) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()
 
 
+class Unmatched(NamedTuple):
+    """Targets without their queries: which no rule matched, and about which only the app can tell."""
+
+    decided: Counter[bytes]
+    undecided: Counter[tuple[bytes, Undecided]]
+
+
 @dataclass
 class Usage:
     """What a worker does for `routes`: tallies a chunk, and counts the targets that no rule matched."""
@@ -129,12 +137,21 @@ class Usage:
     scan: Scan
     kept: int = 1_000
 
-    def __call__(self, task: Task) -> tuple[list[Piece], Counter[bytes]]:
-        """The tally, and the most frequent unmatched targets without their queries."""
+    def __call__(self, task: Task) -> tuple[list[Piece], Unmatched]:
+        """The tally, and the most frequent unmatched targets."""
         scan = self.scan
         reader = LineReader(scan.formats[task.format_number], scan.router, scan.window)
-        counts: Counter[bytes] = Counter()
+        decided: Counter[bytes] = Counter()
+        undecided: Counter[tuple[bytes, Undecided]] = Counter()
         for entry in reader.entries(task.chunk.read(), task.chunk.offset):
-            if isinstance(entry.route, Route) and entry.route.outcome == "unmatched":
-                counts[entry.target.partition(b"?")[0][:200]] += 1
-        return scan(task), Counter(dict(counts.most_common(self.kept)))
+            if isinstance(entry.route, Undecided):
+                undecided[_without_query(entry.target), entry.route] += 1
+            elif entry.route and entry.route.outcome == "unmatched":
+                decided[_without_query(entry.target)] += 1
+        return scan(task), Unmatched(
+            Counter(dict(decided.most_common(self.kept))), Counter(dict(undecided.most_common(self.kept)))
+        )
+
+
+def _without_query(target: bytes) -> bytes:
+    return target.partition(b"?")[0][:200]

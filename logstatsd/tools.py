@@ -21,7 +21,7 @@ from logstatsd.text import clean, clean_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.pipeline import Piece, Run
+    from logstatsd.pipeline import Piece, Run, Settler
     from logstatsd.routes import RuleInfo
 
 TOP = 10
@@ -49,7 +49,7 @@ def list_routes(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     if paths:
         run = open_run(paths, router, given)
         summary = Summary(("rule",), Excluded(given["exclude"]))
-        pieces = None if given["unused"] else _counting(run, unmatched)
+        pieces = None if given["unused"] else _counting(run, settler, unmatched)
         for piece in tallies(run, settler, quiet=given["quiet"], pieces=pieces):
             summary.add(piece.batch)
         nothing_fits(run, summary.lines, summary.parsed, summary.outside, summary.span.samples)
@@ -60,19 +60,24 @@ def list_routes(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     rules = list(router.rules)
     if given["unused"]:
         rules = [info for info in rules if not requests[info.route] and not info.redirects]
+        if not rules:
+            say("no rule is unused", quiet=given["quiet"])
     if given["as_json"]:
         text = json.dumps(_as_json(rules, requests, unmatched, logs=bool(paths)), indent=2)
         show(text, given["output"])
-    else:
+    elif rules or unmatched or given["output"]:
         show(_table(rules, requests, unmatched, logs=bool(paths)), given["output"])
 
 
-def _counting(run: Run, unmatched: Counter[bytes]) -> Iterator[Piece]:
+def _counting(run: Run, settler: Settler, unmatched: Counter[bytes]) -> Iterator[Piece]:
     """The run's pieces; on the way, the unmatched targets are counted."""
     from logstatsd.rows import Usage  # noqa: PLC0415
 
     for pieces, targets in run.over(Usage(run.scan())):
-        unmatched.update(targets)
+        unmatched.update(targets.decided)
+        for (target, undecided), count in targets.undecided.items():
+            if settler.route(undecided)[0].outcome == "unmatched":
+                unmatched[target] += count
         if len(unmatched) > 100_000:  # a flood of distinct targets: keep those that may still be on top
             top = unmatched.most_common(10_000)
             unmatched.clear()

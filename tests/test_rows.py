@@ -213,6 +213,21 @@ def test_rules_that_are_never_hit_are_shown_alone(routes: Any) -> None:
     assert "/nope" in everything
 
 
+def test_where_every_rule_is_hit_nothing_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(
+        "from flask import Flask\napp = Flask('tiny', static_folder=None)\napp.add_url_rule('/x', 'x')\n"
+    )
+    done = call("routes", "-", "--app", f"{tmp_path / 'tiny.py'}:app", "--unused", stdin=line("/x"))
+    assert done.stdout == ""
+    assert "no rule is unused" in done.stderr
+
+
+def test_what_the_apps_own_converter_refuses_is_among_the_unmatched() -> None:
+    log = 2 * line("/api/coupons/welcome", 404) + line("/api/coupons/WELCOME")
+    listed = json.loads(call("routes", "-", *APP, "--json", stdin=log).stdout)["unmatched"]
+    assert listed == [{"target": "/api/coupons/welcome", "requests": 2}]
+
+
 def test_unmatched_targets_are_listed_without_queries_and_cleaned(routes: Any) -> None:
     log = 3 * line("/wp-login.php?a=1") + 2 * line("/wp-login.php?b=2") + 2 * line(r"/\x1B[2J\xFF") + line()
     listed = json.loads(call("routes", "-", *routes, "--json", stdin=log).stdout)["unmatched"]
