@@ -232,7 +232,7 @@ def test_the_three_ways_to_start_it_are_the_same(here: Path) -> None:
 
 @pytest.fixture
 def started(here: Path) -> Iterator[Any]:
-    """Start a command that a test talks to; one that falls silent is killed, so that no test waits for ever."""
+    """Start a command that a test talks to; one that falls silent is killed: no test waits for ever."""
     processes: list[tuple[subprocess.Popen[bytes], threading.Timer]] = []
 
     def start(*args: str) -> subprocess.Popen[bytes]:
