@@ -26,6 +26,13 @@ class Option(click.Option):
         if not self.envvar:
             self.envvar = "LOGSTATSD_" + self.opts[-1].lstrip("-").replace("-", "_").upper()
 
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """One of several flags for the same parameter is turned on as any flag is; click would take no 0."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None or not self.is_flag or not isinstance(self.flag_value, str):
+            return value
+        return self.flag_value if value.lower() in ("1", "true", "t", "yes", "y", "on") else None
+
 
 def option(*names: str, **kwargs: Any) -> Callable[[Command], Command]:
     return click.option(*names, cls=Option, **kwargs)

@@ -88,12 +88,16 @@ def fitting(titles: Sequence[Title], widths: Sequence[int], available: int) -> d
 
 def folded(name: str, width: int) -> str:
     """Break a name that is too long: before a slash or after a blank, where it can."""
-    from rich.cells import cell_len, chop_cells  # noqa: PLC0415
+    from rich.cells import cell_len  # noqa: PLC0415
 
     lines = [""]
     for part in re.split(r"(?=/)|(?<= )", name):
         if cell_len(lines[-1] + part) <= width:
             lines[-1] += part
             continue
-        lines += (f"  {piece}" for piece in chop_cells(part, width - 2))
+        lines.append("  ")
+        for char in part:
+            if cell_len(lines[-1] + char) > width:
+                lines.append("  ")
+            lines[-1] += char
     return "\n".join(filter(None, lines)).removeprefix("  ")

@@ -419,6 +419,12 @@ def test_what_names_the_app_on_the_command_line_beats_the_rest(
     assert run("report", "ten.log", command=flask).returncode == 0
 
 
+@pytest.mark.parametrize(("value", "start"), [("1", "{"), ("true", "{"), ("0", "rule  "), ("", "rule  ")])
+def test_the_environment_may_set_a_flag(value: str, start: str, here: Path) -> None:
+    done = run("report", "ten.log", *ROUTES, env={**os.environ, "LOGSTATSD_JSON": value})
+    assert done.stdout.startswith(start)
+
+
 @pytest.mark.parametrize("name", ["LOGSTATSD_APP", "FLASK_APP"])
 def test_the_environment_may_name_the_app(name: str, here: Path) -> None:
     assert run("report", "ten.log", env={**os.environ, name: "tiny"}).returncode == 0
