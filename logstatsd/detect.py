@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from operator import ne
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.carriers import CARRIERS
@@ -12,7 +13,7 @@ from logstatsd.errors import FormatError
 from logstatsd.formats import LogFormat, flat, parse_layout, split_unit
 from logstatsd.jsonlog import objects
 from logstatsd.misfits import no_fit
-from logstatsd.presets import FORMATS
+from logstatsd.presets import FORMATS, Expected, Preset
 from logstatsd.readers import reader_of, unwrap
 from logstatsd.servers import NEVER_WRITES
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 1_000
 """Lines at the head of a log that detection looks at."""
+
+JUDGED_BY = 64
+"""About how many of them, spread out, tell what carries them."""
+
+CERTAIN = 0.9
+"""What fits this share of the lines is not bettered by another format; most patterns need not be compiled."""
 
 UNKNOWN = ""
 _SECONDS, _MS, _US, _NS = "request_time", "duration_ms", "duration_us", "duration_ns"
@@ -110,30 +117,39 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     block = b"\n".join(lines) + b"\n"
     if given:
         return _best_of(*_choices(given), block, len(lines))
-    carriers = carriers_of(block, len(lines))
+    carriers = carriers_of(lines)
     inner = unwrap(block, carriers)
-    shares = {}
-    notes = {}
+    candidates = [preset for preset in FORMATS.values() if preset.detected]
     if sum(line.lstrip().startswith(b"{") for line in inner.split(b"\n")) * 2 > len(lines):
         log_format, note = json_format(inner, fields or {})
         if log_format is None:
             raise FormatError(f"{name}: {note}")
-        shares[log_format], notes[log_format] = 1.0, note
-    for preset in FORMATS.values():
-        if preset.detected:
-            shares[preset.log_format], notes[preset.log_format] = preset.share, preset.note
-    fits = {log_format: fitting(log_format, inner) for log_format in shares}
-    best = max(shares, key=lambda each: (fits[each] * shares[each], -contrary(each, inner)))
-    if not fits[best]:
+        candidates.insert(0, Preset(log_format, "", Expected(), note=note))
+    best = _best(candidates, inner, len(lines))
+    fit = fitting(best.log_format, inner, leniently=True)
+    if not fit:
         raise FormatError(no_fit(inner.split(b"\n")[:-1], name))
-    fit = fitting(best, inner, leniently=True)
-    return Detected(replace(best, carriers=carriers), fit, len(lines), notes[best])
+    carriers += tuple(each for each in best.log_format.carriers if each not in carriers)
+    return Detected(replace(best.log_format, carriers=carriers), fit, len(lines), best.note)
+
+
+def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
+    """What fits most lines, and what it is contrary to least; of equals the first."""
+    best, most, least = candidates[0], -1.0, 0
+    for each in candidates:
+        fits = fitting(each.log_format, block) * each.share
+        against = contrary(each.log_format, block)
+        if (fits, -against) > (most, -least):
+            best, most, least = each, fits, against
+        if fits >= CERTAIN * lines and not against:
+            break
+    return best
 
 
 def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) -> Detected:
     """Of the formats that the user gave, the one that fits best, with what carries its lines."""
     found = []
-    carriers = carriers_of(block, lines)
+    carriers = carriers_of(block.split(b"\n")[:-1])
     for each in choices:
         found.append((fitting(each, block, leniently=True), each))
         if carriers and not each.carriers:
@@ -143,22 +159,23 @@ def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) 
     return Detected(best, fits, lines, note)
 
 
-def carriers_of(block: bytes, lines: int) -> tuple[str, ...]:
-    """What carries most lines of a block, outermost first."""
+def carriers_of(lines: Sequence[bytes]) -> tuple[str, ...]:
+    """What carries most of some lines, outermost first, judged by a few of them."""
+    looked_at = lines[:: len(lines) // JUDGED_BY + 1]
     found: tuple[str, ...] = ()
-    while len(found) < 3:
-        for name, carrier in CARRIERS.items():
-            inner = carrier.unwrap(block)
-            pairs = zip(block.split(b"\n"), inner.split(b"\n"), strict=True)
-            changed = [after for before, after in pairs if before != after]
-            # Werkzeug colours only some requests; other programs' lines do not matter
-            coloured = name == "terminal" and any(b" HTTP/" in line for line in changed)
-            if name not in found and (len(changed) * 2 > lines or coloured):
-                found, block = (*found, name), inner
-                break
-        else:
-            break
+    while outer := _carrier(looked_at, found):
+        found += (outer,)
+        looked_at = unwrap(b"".join(line + b"\n" for line in looked_at), (outer,)).split(b"\n")[:-1]
     return found
+
+
+def _carrier(lines: Sequence[bytes], known: tuple[str, ...]) -> str:
+    block = b"".join(line + b"\n" for line in lines)
+    for name, carrier in CARRIERS.items():
+        inner = carrier.unwrap(block).split(b"\n")
+        if name not in known and sum(map(ne, lines, inner)) * 2 > len(lines):
+            return name
+    return ""
 
 
 def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
@@ -166,8 +183,9 @@ def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> 
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)
     status = reader.columns.index("status")
+    leniently = leniently or log_format.is_json
     for n, row in enumerate(rows):  # leniency is only for what the server's own escaping makes ambiguous
-        if not row[status] and (leniently or log_format.is_json or b'\\"' in row[-1]):
+        if not row[status] and (leniently or b'\\"' in row[-1]):
             rows[n] = reader.again(row[-1]) or row
     rows = [row for row in rows if row[status]]
     if "duration" not in reader.columns:

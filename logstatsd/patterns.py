@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from logstatsd.formats import LogFormat, Row, Token
@@ -46,12 +47,18 @@ class TextReader:
 
     def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
         captured, self.columns = _captured(log_format, roles)
-        strict = _line(log_format, captured, loose=False)
-        self._strict = _findall(strict)
+        self._line = _line(log_format, captured, loose=False)
         # `re` passes over a class of one character in a tight loop; see `rows` for why that is right
-        self._fast = _findall(strict.replace(rb'[^"\n]', rb'[^"]'))
-        loose = _line(log_format, captured, loose=True)
-        self._loose = re.compile(loose + rb"\r?\n()") if loose != strict else None
+        self._fast = _findall(self._line.replace(rb'[^"\n]', rb'[^"]'))
+        self._lenient_line = _line(log_format, captured, loose=True)
+
+    @cached_property
+    def _strict(self) -> Callable[[bytes], list[Row]]:
+        return _findall(self._line)
+
+    @cached_property
+    def _loose(self) -> re.Pattern[bytes]:
+        return re.compile(self._lenient_line + rb"\r?\n()")
 
     def rows(self, block: bytes) -> list[Row]:
         """One row for every line of a block that ends with a newline.
@@ -64,7 +71,9 @@ class TextReader:
 
     def again(self, line: bytes) -> Row | None:
         """Try a rejected line once more, leniently where the server's own escaping is ambiguous."""
-        match = self._loose.fullmatch(line + b"\n") if self._loose else None
+        if self._lenient_line == self._line:
+            return None
+        match = self._loose.fullmatch(line + b"\n")
         return tuple(group or b"" for group in match.groups()) if match else None
 
 

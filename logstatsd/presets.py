@@ -142,7 +142,12 @@ _PRESETS = (
         Expected(),
     ),
     Preset(
-        LogFormat("werkzeug", '$remote_addr - - [$time] "$request" $status $size', "werkzeug"),
+        LogFormat(
+            "werkzeug",
+            '$remote_addr - - [$time] "$request" $status $size',
+            "werkzeug",
+            carriers=("terminal",),  # only what did not go well is coloured
+        ),
         '192.0.2.7 - - [22/Nov/2026 13:25:15] "GET /orders/7?page=2 HTTP/1.1" 200 -',
         Expected(),
         note="Werkzeug's development server logs no durations",
