@@ -66,7 +66,7 @@ CARRIERS: dict[str, Carrier] = {
         _without(
             rb"^(?:<\d{1,3}>(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )?|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |"
             + _ISO
-            + rb" )(?:[^ :\n]+ )?[^ :\[\n]+(?:\[\d+\])?: "
+            + rb" )(?:[^ :\n]+ )?[^ :\[\n]+(?:\[\d+\])?: (?:\[\d+\] )?"
         ),
     ),
     "syslog-5424": Carrier(

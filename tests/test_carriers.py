@@ -25,8 +25,8 @@ ALSO = {
         "Nov 22 13:25:15 web1 nginx[4242]: LINE",
         # nginx with `nohostname`, and what gunicorn sends by itself and rsyslog makes of it
         "<190>Nov 22 13:25:15 nginx: LINE",
-        "<134>gunicorn.shop.gunicorn.access: LINE",
-        "Nov 22 13:25:15 web1 gunicorn.shop.gunicorn.access: LINE",
+        "<14>gunicorn.shop.app.access: [4242] LINE",
+        "Nov 22 13:25:15 web1 gunicorn.shop.app.access: [4242] LINE",
     ),
     "syslog-5424": (
         '<190>1 2026-11-22T13:25:15.042Z web1 nginx - - [meta x="a\\]"][more y="\\""] LINE',
