@@ -1,6 +1,6 @@
 """Flask apps that anybody can install: the router's labels are the ones that Flask matches.
 
-`pip install httpbin 'moto[server]'`: moto has a converter of its own, which takes slashes in some rules.
+`pip install httpbin 'moto[server]' quart`: moto has a converter of its own, which takes slashes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import odd_app
+import odd_requests
 import pytest
 from flask_referee import adapter_for, what_flask_matched
 
@@ -47,14 +49,16 @@ def paths_of(app: Flask, chance: random.Random, count: int) -> list[str]:
     return paths
 
 
+def installed(package: str, config: pytest.Config) -> None:
+    """Skip or fail, as with real servers, where a package is missing."""
+    if importlib.util.find_spec(package) is None:
+        (pytest.fail if config.getoption("--require-real") else pytest.skip)(f"{package} is not installed")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_app_is_labelled_as_flask_matches_it(name: str, pytestconfig: pytest.Config) -> None:
-    package = name.partition("_")[0]
-    if importlib.util.find_spec(package) is None:
-        (pytest.fail if pytestconfig.getoption("--require-real") else pytest.skip)(
-            f"{package} is not installed"
-        )
+    installed(name.partition("_")[0], pytestconfig)
     loaded = apps.load([PUBLIC[name]])
     app = loaded.app
     router = Router(json.loads(dump_snapshot(loaded.snapshot())))
@@ -71,3 +75,23 @@ def test_a_public_app_is_labelled_as_flask_matches_it(name: str, pytestconfig: p
         assert answer == expected, f"{method} {target!r}"
         seen[answer.outcome] += 1
     assert seen["matched"] > 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quart_app_is_labelled_by_its_url_map(pytestconfig: pytest.Config) -> None:
+    installed("quart", pytestconfig)
+    from quart import Quart  # type: ignore[import-not-found, unused-ignore]
+
+    app = Quart("quart")
+    app.url_map.converters["code"] = odd_app.Code
+    app.url_map.converters["tree"] = odd_app.Tree
+    for rule in odd_app.PLAIN:
+        if "custom" not in rule:
+            app.add_url_rule(rule, rule, odd_app.view)
+    app.add_websocket("/socket/<name>", "socket", odd_app.view)
+    router = Router(apps.from_object(app).snapshot())
+    adapter = app.url_map.bind("public.test")
+    for path in odd_requests.PATHS:
+        for method, websocket in (("GET", False), ("POST", False), ("GET", True)):
+            expected = what_flask_matched(app, router, adapter, method, path.encode(), websocket)
+            assert router.match(method, path.encode(), websocket=websocket) == expected, path
