@@ -16,12 +16,17 @@ import odd_app
 import odd_requests
 import pytest
 from flask_referee import adapter_for, what_flask_matched
+from servers import ROOT, gunicorn
+from test_real_routing import GUNICORN_FORMAT, drive, logstatsd, recorded, text_lines, wrong
 
 from logstatsd import apps
 from logstatsd.routes import Router, Undecided, dump_snapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flask import Flask
+    from traffic import Request
 
 PUBLIC = {
     "httpbin": "httpbin:app",
@@ -75,6 +80,41 @@ def test_a_public_app_is_labelled_as_flask_matches_it(name: str, pytestconfig: p
         assert answer == expected, f"{method} {target!r}"
         seen[answer.outcome] += 1
     assert seen["matched"] > 1000
+
+
+def requests_for(app: Flask, count: int) -> list[Request]:
+    """Requests for an app's rules, but for those of httpbin that only wait."""
+    chance = random.Random(8)
+    paths = [path for path in paths_of(app, chance, count) if not path.startswith(("/delay", "/drip"))]
+    return [
+        odd_requests.request("/" + quote(path[1:], safe=chance.choice(["/", ""])), chance.choice(METHODS))
+        for path in paths
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["httpbin", "moto_s3"])
+def test_what_a_public_app_was_asked_for_is_labelled_by_its_log(
+    name: str, pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    installed(name.partition("_")[0], pytestconfig)
+    spec, log, notes = PUBLIC[name], tmp_path / "gunicorn.log", tmp_path / "notes"
+    requests = requests_for(apps.load([spec]).app, 400)
+    with gunicorn(
+        f"truth:refereed({spec!r}, {str(notes)!r})",
+        directory=ROOT / "tests",
+        log=log,
+        log_format=GUNICORN_FORMAT,
+        worker_class="gthread",
+        threads=2,
+    ) as app:
+        drive(app, requests)
+
+    recording = recorded(log, GUNICORN_FORMAT, notes)
+    done = logstatsd("normalize", str(log), "--app", spec, "--log-format", GUNICORN_FORMAT)
+    found = list(zip(text_lines(log), map(json.loads, done.stdout.splitlines()), strict=True))
+    assert wrong(recording, found, "app") == []
+    assert len(recording.notes) == len(requests)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from ast import literal_eval
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,9 +69,11 @@ def read(path: Path) -> list[Truth]:
 
 
 def refereed(spec: str, path: str) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """Load the Flask app that `spec` names (`module:attribute`) and referee it."""
+    """Load the Flask app that `spec` names (`module:app`, or `module:factory('argument')`) and referee it."""
     module, _, attribute = spec.partition(":")
-    return referee(getattr(import_module(module), attribute), path)
+    name, is_called, argument = attribute.partition("(")
+    app = getattr(import_module(module), name)
+    return referee(app(literal_eval(argument.removesuffix(")"))) if is_called else app, path)
 
 
 def referee(app: Flask, path: str) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
@@ -107,7 +110,13 @@ def noted(
         def write() -> None:
             os.write(log, as_line(environ, status))
 
-        return ClosingIterator(app(environ, note_status), [write])
+        try:
+            body = app(environ, note_status)
+        except Exception:  # of an app that lets them through, to a server that answers 500
+            status = 500
+            write()
+            raise
+        return ClosingIterator(body, [write])
 
     return refereed_app
 
