@@ -9,6 +9,7 @@ import sys
 def main() -> None:
     """Run the command line and leave at once, whatever threads and exit handlers the app brought along."""
     code: object = 0
+    _open_standard_streams()
     try:
         from logstatsd.cli import cli  # noqa: PLC0415
 
@@ -23,6 +24,16 @@ def main() -> None:
         except OSError:  # whoever read it has gone
             continue
     os._exit(code if isinstance(code, int) else 1 if code else 0)
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a stream was closed (`>&-`, a bare daemon): no file of ours may take its number."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(spare, True)
+    os.close(spare)
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
 
 
 if __name__ == "__main__":

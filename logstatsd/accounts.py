@@ -68,9 +68,10 @@ def conclude(counted: Account, totals: Totals, destination: str, given: dict[str
         else ""
     )
     what = "points" if given["backfill"] else "timings"
+    done = "printed, not sent," if given["dry_run"] else f"sent to {destination}"
     say(
         f"{counted.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {what} "
-        f"sent to {destination} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}",
+        f"{done} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}",
         quiet=quiet,
     )
     note = history_note(totals) if given["backfill"] else time_note(totals.oldest_s, time.time())

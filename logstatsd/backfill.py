@@ -61,10 +61,6 @@ class Backfill(Sending):
         self._gather(batch.cpu, cpu=True)
         self._send_before(self._newest_s - BUCKET_S - LATE_S)
 
-    def flush(self) -> bool:
-        super().flush()
-        return not self._open
-
     def finish(self) -> Totals:
         self._send_before(self._newest_s + 1)
         return super().finish()

@@ -9,17 +9,20 @@ import click
 from logstatsd import __version__
 from logstatsd.errors import OptionError
 from logstatsd.options import (
+    ABOVE_ZERO,
     Group,
     app_options,
     destination_options,
     format_options,
     logs_argument,
     metric_options,
+    on_command_line,
     option,
     quiet_option,
     resume_options,
     run_options,
     say,
+    settle_destination,
 )
 from logstatsd.session import account, advice, load_app, nothing_fits, open_run, show, tallies
 
@@ -124,7 +127,7 @@ def _caption(run: Run, summary: Summary) -> str:
 @metric_options
 @option("-n", "--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @option("--backfill", is_flag=True, help="Send ten-second points with the log's own times, not timings.")
-@option("--speed", type=float, metavar="X", help="Keep the log's own pace, X times as fast.")
+@option("--speed", type=ABOVE_ZERO, metavar="X", help="Keep the log's own pace, X times as fast.")
 @resume_options
 @option("--json", "as_json", is_flag=True, help="End with one JSON object about what was sent.")
 @quiet_option
@@ -138,10 +141,13 @@ def replay(logs: tuple[str, ...], **given: Any) -> None:
     logstatsd replay access.log --routes routes.json --resume -q
     logstatsd replay access.log --routes routes.json --follow
     """
+    settle_destination(given)
     if given["resume"] or given["checkpoint"] or given["follow"]:
         from logstatsd.resuming import replay_on  # noqa: PLC0415
 
         replay_on(logs, given)
+    elif idle := on_command_line("state_dir", "from_", "until_eof", "wait"):
+        raise OptionError(f"{idle[0]}: only with --resume, --checkpoint or --follow")
     else:
         from logstatsd.sending import replay_once  # noqa: PLC0415
 
@@ -226,8 +232,8 @@ def check(logs: tuple[str, ...], formats: bool, **given: Any) -> None:
 @option("--socket", metavar="PATH", help="Listen at a Unix socket; unixstream:// before it for a stream.")
 @option("--tcp", is_flag=True, help="Listen for plain StatsD over TCP.")
 @option("--count", type=click.IntRange(1), metavar="N", help="End after so many values.")
-@option("--for", "for_s", type=float, metavar="SECONDS", help="End after so long.")
-@option("--idle", "idle_s", type=float, metavar="SECONDS", help="End when nothing has come for so long.")
+@option("--for", "for_s", type=ABOVE_ZERO, metavar="SECONDS", help="End after so long.")
+@option("--idle", "idle_s", type=ABOVE_ZERO, metavar="SECONDS", help="End when nothing has come for so long.")
 @option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 @quiet_option
 def listen(command: tuple[str, ...], **given: Any) -> None:

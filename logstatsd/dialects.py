@@ -84,6 +84,8 @@ def check(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
     known = DIALECTS[dialect]
     if pack and not known.extended:
         raise OptionError(f"--pack: {dialect} servers do not read packed values; leave it out")
+    if unit != "ms" and known.types == ("timing",):
+        raise OptionError(f"--scheme: {dialect} servers know only milliseconds; take --scheme flask")
     if wire_type not in known.types:
         raise OptionError(f"--type {wire_type}: {dialect} servers know only {', '.join(known.types)}")
     if wire_type == "timing" and unit != "ms":

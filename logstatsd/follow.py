@@ -75,6 +75,7 @@ class Control:
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        signal.signal(number, self._handlers[number])  # type: ignore[arg-type]  # a second one ends it at once
         self.stop()
 
     def _on_reopen(self, _number: int, _frame: FrameType | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from logstatsd import config
 from logstatsd.errors import LogstatsdError, OptionError
@@ -34,6 +36,19 @@ class Option(click.Option):
         return self.flag_value if value.lower() in ("1", "true", "t", "yes", "y", "on") else None
 
 
+class Number(click.FloatRange):
+    """A number that is one: neither NaN nor infinite, within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+ABOVE_ZERO = Number(min=0, min_open=True)
+
+
 def option(*names: str, **kwargs: Any) -> Callable[[Command], Command]:
     return click.option(*names, cls=Option, **kwargs)
 
@@ -49,12 +64,23 @@ class Group(click.Group):
                 ctx.default_map = {**config.defaults(self.commands), **(ctx.default_map or {})}
                 return super().invoke(ctx)
             except LogstatsdError as error:
-                click.echo(f"logstatsd: {clean(str(error), 2_000)}", err=True)
+                say(f"logstatsd: {error}")
                 ctx.exit(error.exit_code)
             except KeyboardInterrupt as end:
                 ctx.exit(143 if isinstance(end, _Terminated) else 130)
+            except click.UsageError as error:
+                path = error.ctx.command_path if error.ctx else ctx.command_path
+                say(f"logstatsd: {error.format_message().rstrip('.')}; see `{path} --help`")
+                ctx.exit(error.exit_code)
+            except BrokenPipeError:
+                raise
+            except (
+                OSError
+            ) as error:  # most of all: what reads our output, or the disk it goes to, takes no more
+                say(f"logstatsd: {error.filename or 'stdout'}: {error.strerror or error}")
+                ctx.exit(1)
             except MemoryError:
-                click.echo("logstatsd: out of memory; try --jobs 1", err=True)
+                say("logstatsd: out of memory; try --jobs 1")
                 ctx.exit(1)
 
 
@@ -81,9 +107,10 @@ def _signals() -> Iterator[None]:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Tell a person something on stderr."""
+    """Tell a person something on stderr; where that cannot be written, the work goes on untold."""
     if not quiet:
-        click.echo(clean(text, 2_000), err=True)
+        with contextlib.suppress(OSError):
+            click.echo(clean(text, 2_000), err=True)
 
 
 def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -161,12 +188,12 @@ destination_options = _stack(
     ),
     option("--tcp", is_flag=True, help="Send over TCP, as plain StatsD servers take it."),
     option(
-        "--rate", type=float, metavar="N",
+        "--rate", type=Number(min=0), metavar="N",
         help="Datagrams a second over UDP; 0 for no pacing. Default: as fast as a local server takes them, "
         "2,000 to a remote one.",
     ),
     option(
-        "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS",
+        "--timeout", type=Number(min=0), default=10.0, show_default=True, metavar="SECONDS",
         help="How long to wait for a server that is away.",
     ),
 )  # fmt: skip
@@ -190,7 +217,8 @@ metric_options = _stack(
     ),
     option("--pack", is_flag=True, help="Several values a line (Datadog Agent 7.25 and later)."),
     option(
-        "--sample-rate", type=float, default=1.0, show_default=True, metavar="SHARE",
+        "--sample-rate", type=Number(min=0, max=1, min_open=True), default=1.0, show_default=True,
+        metavar="SHARE",
         help="Send this share of the timings, marked with the rate.",
     ),
     option(
@@ -224,6 +252,25 @@ resume_options = _stack(
         help="Go on as lines are written, through rotations, with --resume implied.",
     ),
 )  # fmt: skip
+
+
+def on_command_line(*names: str) -> list[str]:
+    """Those of the parameters that the command line itself gives, as it spells them."""
+    context = click.get_current_context()
+    given = {name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return [param.opts[-1] for param in context.command.params if param.name in given]
+
+
+def settle_destination(given: dict[str, Any]) -> None:
+    """Let a destination on the command line win over one of another kind. Raises OptionError."""
+    network, unix = on_command_line("host", "port", "tcp"), on_command_line("socket")
+    if network and unix:
+        raise OptionError(f"{network[0]} and --socket: give one of them")
+    if network:
+        given["socket"] = None
+    elif given["socket"]:
+        given["tcp"] = False
+
 
 quiet_option = option("-q", "--quiet", is_flag=True, help="Say nothing on stderr unless something is wrong.")
 

@@ -109,15 +109,11 @@ class Sending:
         """Send a batch's values, but for what does not fill a payload yet. Raises UndeliveredError."""
         raise NotImplementedError
 
-    def flush(self) -> bool:
-        """Return once the fate of all that was sent is known: True where that is all that was added.
-
-        Then a checkpoint may move. Raises UndeliveredError.
-        """
+    def flush(self) -> None:
+        """Return once the fate of all that was sent is known. Raises UndeliveredError."""
         with self._counting():
             self._packer.flush()
             self._sink.flush()
-        return True
 
     def finish(self) -> Totals:
         """Send whatever was held back, flush, and return the totals. Raises UndeliveredError."""
@@ -270,7 +266,7 @@ class Known:
         if known is not None:
             return known
         metrics = self._naming.metrics(series.route, series.method, series.status, cpu)
-        if len(self._metrics.union(metrics)) > self._max_series:
+        if len(self._metrics) + len({*metrics} - self._metrics) > self._max_series:
             self.folded += values
             return (self._naming.overflow(cpu),)
         self._metrics.update(metrics)
@@ -322,6 +318,6 @@ def time_note(oldest_s: float | None, now_s: float) -> str | None:
         return None
     age = str(timedelta(seconds=int(now_s - oldest_s)))
     return (
-        f"StatsD timings carry no time of their own: these landed now, though the oldest is {age} old. "
+        f"StatsD timings carry no time of their own and land when they are sent; the oldest was {age} old. "
         "To see the log's own times, use --backfill (points with timestamps) or --speed (the log's own pace)."
     )

@@ -10,7 +10,7 @@ import click
 
 from logstatsd.accounts import NOTHING, Account, conclude
 from logstatsd.checkpoint import Store, default_path
-from logstatsd.errors import OptionError
+from logstatsd.errors import OptionError, UndeliveredError
 from logstatsd.follow import Control, follow
 from logstatsd.options import say
 from logstatsd.rotation import resume, start
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from logstatsd.formats import LogFormat
     from logstatsd.portions import Portion
 
+MANY_LINES = 100
+"""So many new lines of which none fits are no scanner's garbage: that is said even where quiet is wanted."""
+
 
 def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     """Send what the logs hold beyond the checkpoint. Raises what reading, sending and the checkpoint may."""
@@ -31,18 +34,27 @@ def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
         raise OptionError(
             "--resume and --follow take all that is new; leave out --since, --until and --speed"
         )
+    if given["backfill"]:
+        raise OptionError(
+            "--backfill takes whole logs: where a run stops within ten seconds, the next would replace their "
+            "points; leave out --resume and --follow"
+        )
     destination = destination_name(given)
     path = given["checkpoint"] or default_path(given["state_dir"], paths, destination)
     with Store(path, destination, wait=given["wait"]) as store, Control() as control:
         logs = dict.fromkeys(path if path == "-" else os.path.abspath(path) for path in paths)  # noqa: PTH100
         states = {log: _known(log, store, given) for log in logs}
-        delivery = _Delivery(store, given)
+        delivery, failure = _Delivery(store, given), None
         try:
-            for portion in _unread(states, control, given):
-                delivery.take(portion)
-                if control.stopped():
-                    break
-            delivery.finish()
+            try:
+                for portion in _unread(states, control, given):
+                    if portion is not None:
+                        delivery.take(portion)
+                    if control.stopped():
+                        break
+            except UndeliveredError as error:
+                failure = error
+            delivery.conclude(failure)
         finally:
             delivery.close()
     if control.signal:
@@ -100,56 +112,49 @@ class _Delivery:
         self._store, self._given = store, given
         self._sender: Sender | None = None
         self._counted = Account()
-        self._checkpoint = store.checkpoint
+        self._formats: dict[str, LogFormat] = {}
 
-    def take(self, portion: Portion | None) -> None:
+    def take(self, portion: Portion) -> None:
         """Send a portion, and move the checkpoint past it: a run that is killed repeats one, at most.
 
         Raises UndeliveredError; then the checkpoint stays where it was.
         """
-        if portion is not None:
-            known = self._checkpoint.logs[portion.log].format
-            if portion.chunk.data:
-                log_format = self._format(portion)
-                known = asdict(log_format)
-                self._open().scan(log_format, portion.chunk.data)
-            self._checkpoint = self._checkpoint.with_log(portion.log, portion.state._replace(format=known))
-        self._flush()
+        state = portion.state._replace(format=self._store.checkpoint.logs[portion.log].format)
+        if portion.chunk.data:
+            log_format = self._format(portion.log, portion.chunk.data)
+            state = state._replace(format=asdict(log_format))
+            self._sender = self._sender or Sender(self._given, self._counted)
+            self._sender.scan(portion.log, log_format, portion.chunk.data)
+            self._sender.flush()
+        self._store.save(self._store.checkpoint.with_log(portion.log, state))
 
-    def _flush(self) -> None:
-        if self._checkpoint is self._store.checkpoint:
-            return
-        if self._sender is None or self._sender.flush():
-            self._store.save(self._checkpoint)
-            self._checkpoint = self._store.checkpoint
-
-    def _format(self, portion: Portion) -> LogFormat:
+    def _format(self, log: str, lines: bytes) -> LogFormat:
         """The log's format: as given, as the checkpoint knows it, or as the lines show."""
-        known = self._checkpoint.logs[portion.log].format
-        if known and not self._given["log_format"]:
+        if log not in self._formats:
             from logstatsd.formats import LogFormat  # noqa: PLC0415
 
-            return LogFormat.from_data(known)
-        return format_of(portion.log, portion.chunk.data or b"", self._given)
+            data = self._store.checkpoint.logs[log].format
+            known = LogFormat.from_data(data) if data else None
+            self._formats[log] = format_of(log, lines, self._given, known)
+        return self._formats[log]
 
-    def _open(self) -> Sender:
-        if self._sender is None:
-            self._sender = Sender(self._given, self._counted)
-        return self._sender
-
-    def finish(self) -> None:
-        """Flush, move the checkpoint, and say what was done. Raises UndeliveredError."""
-        failure = self._sender.finish() if self._sender else None
-        if failure is None and self._checkpoint is not self._store.checkpoint:
-            self._store.save(self._checkpoint)
-        counted = self._counted
-        if self._sender is None:
+    def conclude(self, failure: UndeliveredError | None) -> None:
+        """Say what was done. Raises UndeliveredError where it was not all delivered."""
+        counted, sender = self._counted, self._sender
+        if sender is None:
             conclude(counted, NOTHING, "", self._given)
             return
+        failure = failure or sender.finish()
+        nothing_fits = counted.lines and not counted.parsed and not counted.outside
         if not self._given["quiet"]:
             say_rejected(counted.rejected, counted.samples, counted.lines)
-            say_unproven(self._sender.settler)
-        self._sender.conclude()
+            say_unproven(sender.settler)
+        if nothing_fits and (counted.lines >= MANY_LINES or not self._given["quiet"]):
+            say(
+                f"none of the {counted.lines:,} new lines fits the format that the log had: if that has "
+                "changed, give the new one by --log-format once"
+            )
+        sender.conclude()
         if failure:
             raise failure
 

@@ -38,11 +38,11 @@ class Sender:
         self._excluded = Excluded(given["exclude"])
         self._scanners: dict[LogFormat, Scanner] = {}
 
-    def scan(self, log_format: LogFormat, data: bytes) -> None:
-        """Tally whole lines and send them. Raises FormatError, UndeliveredError."""
+    def scan(self, name: str, log_format: LogFormat, data: bytes) -> None:
+        """Tally whole lines of the log of that name, and send them. Raises FormatError, UndeliveredError."""
         scanner = self._scanners.get(log_format)
         if scanner is None:
-            refuse_untimed(log_format, bucket_s(self.given))
+            refuse_untimed(name, log_format, bucket_s(self.given))
             scanner = Scanner(log_format, self.router, bucket_s=bucket_s(self.given))
             self._scanners[log_format] = scanner
         self.send(self.settler.settle(scanner.scan(data)))
@@ -53,9 +53,9 @@ class Sender:
         self.counted.excluded += self._excluded.take_out(batch)
         self._sending.add(batch)
 
-    def flush(self) -> bool:
-        """Whether all that was sent has left. Raises UndeliveredError."""
-        return self._sending.flush()
+    def flush(self) -> None:
+        """Return once the fate of all that was sent is known. Raises UndeliveredError."""
+        self._sending.flush()
 
     def finish(self) -> UndeliveredError | None:
         """Send what was held back; returns what went wrong, if anything did."""
@@ -80,8 +80,9 @@ def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     failure: UndeliveredError | None = None
     try:
         run = open_run(paths, sender.router, given, lines=BATCH_LINES, bucket_s=bucket_s(given))
-        for log_format in run.formats:
-            refuse_untimed(log_format, run.bucket_s)
+        for log in run.logs:
+            if log.detected:
+                refuse_untimed(log.source.name, log.log_format, run.bucket_s)
         try:
             for piece in tallies(run, sender.settler, quiet=given["quiet"] or given["dry_run"]):
                 sender.send(piece.batch)
@@ -117,8 +118,6 @@ def open_destination(given: dict[str, Any]) -> Sink:
 
     if given["dry_run"]:
         return open_file_sink(sys.stdout.buffer)
-    if given["tcp"] and given["socket"]:
-        raise OptionError("--tcp and --socket: give one of them")
     return open_sink(
         given["host"],
         given["port"],
@@ -159,9 +158,9 @@ def bucket_s(given: dict[str, Any]) -> int:
     return 10 if given["backfill"] else 1 if given["speed"] else 0
 
 
-def refuse_untimed(log_format: LogFormat, bucket_s: int) -> None:
+def refuse_untimed(name: str, log_format: LogFormat, bucket_s: int) -> None:
     """Raise FormatError where a log has no durations, or no times where those are needed."""
     if "duration" not in log_format.chosen:
-        raise FormatError(f"the log has no durations to send; {advice(log_format)}")
+        raise FormatError(f"{name}: the log has no durations to send; {advice(log_format)}")
     if bucket_s and "time" not in log_format.chosen:
-        raise FormatError("the log has no times; leave --speed and --backfill out")
+        raise FormatError(f"{name}: the log has no times; leave --speed and --backfill out")

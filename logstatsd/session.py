@@ -90,15 +90,20 @@ def _open(paths: tuple[str, ...], given: dict[str, Any], router: Router) -> list
     return logs
 
 
-def format_of(log: str, lines: bytes, given: dict[str, Any]) -> LogFormat:
-    """The format given, or the one that some first lines fit. Raises FormatError."""
+def format_of(log: str, lines: bytes, given: dict[str, Any], known: LogFormat | None = None) -> LogFormat:
+    """The format given, or the one known of an earlier run, or the one that first lines fit.
+
+    Raises FormatError.
+    """
     from logstatsd.detect import detect  # noqa: PLC0415
 
     assigned = roles(given["fields"], given["time_field"], given["host_header"])
-    detected = detect(lines, log, given=given["log_format"], fields=assigned)
-    if detected.note:
-        say(f"{log}: {detected.note}", quiet=given["quiet"])
-    found = detected.log_format
+    found = None if given["log_format"] else known
+    if found is None:
+        detected = detect(lines, log, given=given["log_format"], fields=assigned)
+        if detected.note:
+            say(f"{log}: {detected.note}", quiet=given["quiet"])
+        found = detected.log_format
     for role, name in assigned.items():
         found = found.assign(role, name)
     return found

@@ -142,7 +142,18 @@ ERRORS = [
     (2, "--unused: give the logs", "routes --unused --routes routes.json"),
     (2, "give a log to check, or --formats", "check"),
     (2, "host would move the metrics", "replay ten.log --dry-run --tag host:x --routes routes.json"),
-    (2, "--sample-rate 7", "replay ten.log --dry-run --sample-rate 7 --routes routes.json"),
+    (1, "untimed.log: the log has", "replay ten.log untimed.log --dry-run --routes routes.json"),
+    (2, "'--rate': 'nan' is not a finite number", "replay ten.log --rate nan --dry-run"),
+    (2, "'--timeout': -1.0 is not", "replay ten.log --timeout -1 --dry-run"),
+    (2, "'--for': 'nan' is not a finite number; see `logstatsd listen --help`", "listen --for nan"),
+    (2, "--tcp and --socket: give one of them", "listen --tcp --socket x.sock"),
+    (2, "--host and --socket: give one of them", "replay ten.log --host x --socket y"),
+    (2, "--from: only with --resume", "replay ten.log --from end --dry-run --routes routes.json"),
+    (2, "--wait: only with --resume", "replay ten.log --wait --dry-run --routes routes.json"),
+    (2, "--backfill takes whole logs", "replay ten.log --resume --backfill"),
+    (2, "know only milliseconds; take --scheme flask",
+     "replay ten.log --scheme otel --dialect graphite --dry-run --routes routes.json"),
+    (2, "'--sample-rate': 7.0", "replay ten.log --dry-run --sample-rate 7 --routes routes.json"),
     (3, "no StatsD server listens at udp://localhost:1;", "replay ten.log --port 1 --routes routes.json"),
     (3, "no StatsD server at missing.sock", "replay ten.log --socket missing.sock --routes routes.json"),
     (3, "no-such-host.invalid", "replay ten.log --host no-such-host.invalid --routes routes.json"),
@@ -175,7 +186,8 @@ def test_wrong_usage_says_where_help_is(words: str, args: str, here: Path) -> No
     done = call(*args.split())
     assert (done.exit_code, done.stdout) == (2, "")
     assert words in done.stderr.replace("No such option: --nope", "No such option '--nope'")
-    assert "--help' for help" in done.stderr
+    assert done.stderr.endswith(" --help`\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_log_that_may_not_be_read(here: Path) -> None:
@@ -475,3 +487,35 @@ def test_a_short_log_is_reported_at_once(here: Path) -> None:
     assert seconds(*COMMAND, "report", "ten.log", *ROUTES) < 0.30
     app = seconds(sys.executable, "-c", "import tiny")
     assert seconds(*COMMAND, "report", "ten.log", "--app", "tiny") - app < 0.15
+
+
+# --- output that cannot be written ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("command", ["report ten.log", "replay ten.log --dry-run"])
+def test_a_closed_stream_stops_nothing(command: str, redirection: str, here: Path) -> None:
+    words = [*COMMAND, *command.split(), *ROUTES]
+    done = run(command=["sh", "-c", f'"$@" {redirection}', "sh", *words])
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["report ten.log", "replay ten.log --dry-run", "normalize ten.log", "routes", "check ten.log"]
+)
+def test_a_full_disk_is_one_line(command: str, here: Path) -> None:
+    words = [*COMMAND, *command.split(), *ROUTES]
+    done = run(command=["sh", "-c", '"$@" > /dev/full', "sh", *words])
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "No space left on device" in line] == [
+        line for line in done.stderr.splitlines() if line.startswith(("logstatsd: ", "Traceback"))
+    ]
+
+
+def test_words_that_cannot_be_written_stop_no_work(here: Path) -> None:
+    done = run(
+        command=["sh", "-c", '"$@" 2> /dev/full', "sh", *COMMAND, "replay", "ten.log", "--dry-run", *ROUTES]
+    )
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 10
