@@ -25,6 +25,8 @@ DRAIN_S = 0.3
 
 def hear(command: tuple[str, ...], given: dict[str, Any]) -> None:
     """Listen, then print what arrived. Raises OptionError."""
+    if given["tcp"] and given["socket"]:
+        raise OptionError("--tcp and --socket: give one of them")
     port = given["port"] if given["port"] is not None else 0 if command else 8125
     with Listener(given["host"], port, given["socket"], tcp=given["tcp"]) as listener:
         say(f"listening at {listener.address}; Ctrl-C ends", quiet=given["quiet"] or bool(command))
@@ -38,9 +40,12 @@ def hear(command: tuple[str, ...], given: dict[str, Any]) -> None:
 
 
 def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) -> int:
-    """Run a command that sends to the listener, until it ends; returns its exit code."""
+    """Run a command that sends to the listener, until one of the two ends.
+
+    Returns the command's exit code, as a shell has it; 0 where the listener ended it.
+    """
     try:
-        process = subprocess.Popen(command, env={**os.environ, **_destination(listener)})
+        process = subprocess.Popen(command, env=_environment(listener))
     except OSError as error:
         raise OptionError(f"{command[0]}: cannot be run: {error.strerror}") from None
 
@@ -50,18 +55,24 @@ def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) 
 
     threading.Thread(target=wait, daemon=True).start()
     listener.run(**ends)
-    process.terminate()
-    return process.wait()
+    code = process.poll()
+    if code is None:
+        process.terminate()
+        process.wait()
+        return 0
+    return code if code >= 0 else 128 - code
 
 
-def _destination(listener: Listener) -> dict[str, str]:
-    """The environment that leads a datadog client to the listener."""
+def _environment(listener: Listener) -> dict[str, str]:
+    """Our environment, but that it leads a datadog client to the listener."""
+    environment = {name: value for name, value in os.environ.items() if name != "DD_DOGSTATSD_URL"}
     scheme, _, place = listener.address.partition("://")
-    if scheme == "udp":
-        host, _, port = place.rpartition(":")
-        # The URL, since one that is set already would win over the other two.
-        return {"DD_AGENT_HOST": host, "DD_DOGSTATSD_PORT": port, "DD_DOGSTATSD_URL": listener.address}
-    return {"DD_DOGSTATSD_URL": listener.address}
+    # A URL that is set already would win over the other two; of TCP, which clients know no URL for, it goes.
+    url = {} if scheme == "tcp" else {"DD_DOGSTATSD_URL": listener.address}
+    if scheme.startswith("unix"):
+        return environment | url
+    host, _, port = place.rpartition(":")
+    return environment | url | {"DD_AGENT_HOST": host.strip("[]"), "DD_DOGSTATSD_PORT": port}
 
 
 def _print(tally: Tally, given: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import time
 from collections import deque
@@ -32,7 +33,7 @@ REMOTE_RATE = 2_000
 _BURST_S = 0.005
 _BACKOFF_S = (0.02, 1.0)
 _NAP_S = (0.0002, 0.002)
-_URL_SCHEMES = ("udp", "unix", "unixgram", "unixstream")
+_URL = re.compile(r"udp://(\[.*\]|[^:]*)(:\d{1,5})?/?|unix(gram|stream)?://.*")
 _ENTITY_TAG = "dd.internal.entity_id:"
 
 
@@ -340,7 +341,8 @@ def open_sink(
     if client.socket_path is not None and not tcp:
         name = client.socket_path
     else:
-        name = f"{'tcp' if tcp else 'udp'}://{client.host}:{client.port}"
+        host = f"[{client.host}]" if ":" in (client.host or "") else client.host
+        name = f"{'tcp' if tcp else 'udp'}://{host}:{client.port}"
     return SocketSink(name, dial, constant_tags=_constant_tags(client), rate=rate, timeout_s=timeout_s)
 
 
@@ -375,13 +377,11 @@ def _refuse_unusable_environment(*, explicit: bool) -> None:
             "DD_DOGSTATSD_DISABLE is set, so nothing may be sent: unset it, or use --dry-run"
         )
     url = os.environ.get("DD_DOGSTATSD_URL")
-    if url and not explicit and url.partition("://")[0] not in _URL_SCHEMES:
-        known = ", ".join(f"{scheme}://" for scheme in _URL_SCHEMES)
-        raise UnreachableError(
-            f"DD_DOGSTATSD_URL {url!r} is of no kind that the datadog client knows: {known}"
-        )
+    if url and not explicit and not _URL.fullmatch(url):
+        known = "udp://HOST:PORT, or unix://, unixgram:// or unixstream:// with a path"
+        raise UnreachableError(f"DD_DOGSTATSD_URL {url!r} is nothing that the datadog client takes: {known}")
     port = os.environ.get("DD_DOGSTATSD_PORT")
-    if port and not explicit and not url and not port.isdecimal():
+    if port and not explicit and not url and not (port.isdecimal() and 0 < int(port) < 1 << 16):
         raise UnreachableError(f"DD_DOGSTATSD_PORT {port!r} is not a port")
 
 

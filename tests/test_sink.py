@@ -495,7 +495,7 @@ def test_a_switched_off_client_is_refused_with_words(value: str, monkeypatch: py
 
 def test_a_url_that_the_client_would_ignore_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DD_DOGSTATSD_URL", "http://127.0.0.1:8125")
-    with pytest.raises(UnreachableError, match="of no kind that the datadog client knows"):
+    with pytest.raises(UnreachableError, match="is nothing that the datadog client takes"):
         open_sink()
 
 
