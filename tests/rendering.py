@@ -32,12 +32,26 @@ def apache(value: bytes) -> bytes:
     return re.sub(rb'[^ -~]|["\\]', lambda m: APACHE_LETTERS.get(m[0], b"\\x%02x" % ord(m[0])), value) or b"-"
 
 
-ESCAPES: dict[str, Callable[[bytes], bytes]] = {"nginx": nginx, "gunicorn": gunicorn, "apache": apache}
+def nginx_json(value: bytes) -> bytes:
+    """nginx with escape=json: bytes above 126 stay, an empty value stays empty."""
+    return re.sub(rb'[\x00-\x1f"\\]', lambda m: JSON_LETTERS.get(m[0], b"\\u%04X" % ord(m[0])), value)
+
+
+JSON_LETTERS = {b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b"\b": b"\\b", b"\f": b"\\f", b'"': b'\\"'}
+JSON_LETTERS[b"\\"] = b"\\\\"
+
+ESCAPES: dict[str, Callable[[bytes], bytes]] = {
+    "nginx": nginx,
+    "nginx escape=json": nginx_json,
+    "gunicorn": gunicorn,
+    "apache": apache,
+}
 
 
 def render(log_format: LogFormat, values: list[bytes]) -> bytes:
     """A line with these values, in the order of the format's variables."""
-    escape, rest = ESCAPES[log_format.server], iter(values)
+    escape = ESCAPES.get(f"{log_format.server} escape={log_format.escape}", ESCAPES[log_format.server])
+    rest = iter(values)
     return b"".join(
         token.encode() if isinstance(token, str) else escape(next(rest)) for token in log_format.tokens
     )

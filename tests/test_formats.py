@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import rendering
@@ -81,7 +82,9 @@ SEPARATORS = (" ", "\t", " | ", ";", " - ")
 
 
 @st.composite
-def lines(draw: st.DrawFn, server: str, *, backslashes: bool = True) -> tuple[LogFormat, list[bytes], bytes]:
+def lines(
+    draw: st.DrawFn, server: str, *, backslashes: bool = True, escape: str = ""
+) -> tuple[LogFormat, list[bytes], bytes]:
     """A format string over a server's variables, values for them, and the line that the server writes."""
     known = NAMED[server]
     needed = {"nginx": ["request", "status"], "gunicorn": ["r", "s"], "apache": ["r", "s"]}[server]
@@ -104,6 +107,8 @@ def lines(draw: st.DrawFn, server: str, *, backslashes: bool = True) -> tuple[Lo
         values.append(value)
     log_format = parse_layout(layout)
     assert log_format.server == server
+    if escape:
+        log_format = replace(log_format, escape=escape)
     return log_format, values, rendering.render(log_format, values)
 
 
@@ -143,6 +148,16 @@ def test_reading_blocks_agrees_with_reading_every_variable(
     well_formed = target and (protocol.startswith(b"HTTP/") or (quoted and not protocol))
     assert found.target == (target if well_formed else b"")
     assert found.method in ((method.decode(), "_OTHER") if well_formed else ("-",))
+
+
+@given(lines("nginx", escape="json"))
+def test_nginxs_escape_json_comes_back_too(drawn: tuple[LogFormat, list[bytes], bytes]) -> None:
+    log_format, values, line = drawn
+
+    parsed = parse_line(log_format, line)
+
+    assert parsed is not None, (log_format.layout, line)
+    assert list(parsed.values()) == values
 
 
 # --- gunicorn's one-way escaping ------------------------------------------------------------------------

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from servers import SAMPLE_LOGS, Address, exchange, gunicorn, nginx, running
+from servers import SAMPLE_LOGS, Address, exchange, free_port, gunicorn, nginx, running
 
 from logstatsd.cli import cli
 from logstatsd.detect import detect
 from logstatsd.presets import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
 SHOP = f"{SAMPLE_LOGS / 'shop.py'}:app"
@@ -120,18 +121,19 @@ def test_a_window_is_the_same_in_every_format_of_time(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def syslog() -> Callable[[], bytes]:
-    """A syslog server; what it has received by now, a line a datagram."""
-    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    receiver.bind(("127.0.0.1", 0))
-    receiver.settimeout(10)
+def syslog() -> Iterator[socket.socket]:
+    """A syslog server over UDP: a line a datagram."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        yield receiver
 
-    def received() -> bytes:
-        return receiver.recv(65_536).rstrip(b"\0\n") + b"\n"
 
-    received.port = receiver.getsockname()[1]  # type: ignore[attr-defined]
-    received.close = receiver.close  # type: ignore[attr-defined]
-    return received
+def received(syslog: socket.socket) -> bytes:
+    """The next line about a request."""
+    while b"GET" not in (line := syslog.recv(65_536)):
+        pass
+    return line.rstrip(b"\0\n") + b"\n"
 
 
 REQUEST = b'GET /health?x=%C3%BC HTTP/1.1\r\nHost: shop\r\nUser-Agent: a "b"\r\nConnection: close\r\n\r\n'
@@ -139,10 +141,8 @@ REQUEST = b'GET /health?x=%C3%BC HTTP/1.1\r\nHost: shop\r\nUser-Agent: a "b"\r\n
 
 @pytest.mark.real_server("nginx")
 @pytest.mark.parametrize("options", ["", ",nohostname", ",tag=shop_nginx,severity=debug"])
-def test_what_nginx_sends_to_syslog_is_read(
-    tmp_path: Path, syslog: Callable[[], bytes], options: str
-) -> None:
-    port = syslog.port  # type: ignore[attr-defined]
+def test_what_nginx_sends_to_syslog_is_read(tmp_path: Path, syslog: socket.socket, options: str) -> None:
+    port = syslog.getsockname()[1]
     body = '\'$remote_addr - - [$time_local] "$request" $status 5 "-" "$http_user_agent" $request_time\''
     body += f"; access_log syslog:server=127.0.0.1:{port}{options} format_0"
     with (
@@ -150,23 +150,19 @@ def test_what_nginx_sends_to_syslog_is_read(
         nginx(app, directory=tmp_path, logs={"access.log": body}) as front,
     ):
         exchange(front, REQUEST)
-        line = syslog()
-    syslog.close()  # type: ignore[attr-defined]
+        line = received(syslog)
 
     assert line.startswith(b"<")
     found = detect(line, "syslog")
     assert (found.log_format.name, found.log_format.carriers) == ("nginx", ("syslog",))
 
 
-def test_what_gunicorn_sends_to_syslog_is_read(tmp_path: Path, syslog: Callable[[], bytes]) -> None:
-    port = syslog.port  # type: ignore[attr-defined]
+def test_what_gunicorn_sends_to_syslog_is_read(tmp_path: Path, syslog: socket.socket) -> None:
+    port = syslog.getsockname()[1]
     options = ("--log-syslog", "--log-syslog-to", f"udp://127.0.0.1:{port}", "--log-level", "critical")
     with gunicorn("shop:app", directory=SAMPLE_LOGS, log=tmp_path / "app.log", options=options) as app:
         exchange(app, REQUEST)
-        line = syslog()
-        while b"GET" not in line:
-            line = syslog()
-    syslog.close()  # type: ignore[attr-defined]
+        line = received(syslog)
 
     found = detect(line, "syslog")
     assert (found.log_format.name, found.log_format.carriers) == ("gunicorn-default", ("syslog",))
@@ -176,10 +172,6 @@ def test_what_gunicorn_sends_to_syslog_is_read(tmp_path: Path, syslog: Callable[
 
 
 def test_what_werkzeugs_development_server_prints_is_read(tmp_path: Path) -> None:
-    import sys
-
-    from servers import free_port
-
     address = Address("127.0.0.1", free_port())
     command = [sys.executable, "-m", "flask", "--app", "shop:app", "run", "--port", str(address.port)]
     output = tmp_path / "flask.log"
