@@ -102,7 +102,13 @@ def _choices(text: str) -> tuple[list[LogFormat], str]:
     else:
         preset = FORMATS.get(text)
         found, note = [preset.log_format if preset else parse_layout(text)], ""
-    return [replace(log_format, carriers=carriers) for log_format in found], note
+    return [_carried(log_format, carriers) for log_format in found], note
+
+
+def _carried(log_format: LogFormat, carriers: tuple[str, ...]) -> LogFormat:
+    """The format within what carries its lines."""
+    own = tuple(each for each in log_format.carriers if each not in carriers)
+    return replace(log_format, carriers=carriers + own)
 
 
 def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str] | None = None) -> Detected:
@@ -129,8 +135,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     fit = fitting(best.log_format, inner, leniently=True)
     if not fit:
         raise FormatError(no_fit(inner.split(b"\n")[:-1], name))
-    carriers += tuple(each for each in best.log_format.carriers if each not in carriers)
-    return Detected(replace(best.log_format, carriers=carriers), fit, len(lines), best.note)
+    return Detected(_carried(best.log_format, carriers), fit, len(lines), best.note)
 
 
 def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
@@ -152,8 +157,7 @@ def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) 
     carriers = carriers_of(block.split(b"\n")[:-1])
     for each in choices:
         found.append((fitting(each, block, leniently=True), each))
-        if carriers and not each.carriers:
-            carried = replace(each, carriers=carriers)
+        if (carried := _carried(each, carriers)) != each:
             found.append((fitting(carried, block, leniently=True), carried))
     fits, best = max(found, key=lambda item: item[0])
     return Detected(best, fits, lines, note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,12 +75,15 @@ class LogFormat:
             }
         )
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
     def rules(self) -> Server:
         """How the server writes."""
         return SERVERS.get(f"{self.server} escape={self.escape}", SERVERS[self.server])
 
-    @property
+    @cached_property
     def is_json(self) -> bool:
         return self.layout.lstrip().startswith("{") and self.layout.rstrip().endswith("}")
 

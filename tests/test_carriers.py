@@ -103,6 +103,8 @@ def test_werkzeug_colours_what_did_not_go_well() -> None:
 
     assert (found.name, found.carriers) == ("werkzeug", ("terminal",))
     assert entry(found, red).status == 404
+    assert entry(choose("werkzeug"), red).status == 404
+    assert choose("docker:werkzeug").carriers == ("docker", "terminal")
 
 
 def test_a_carrier_may_be_named_or_is_found_for_a_format_that_was_given() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import rendering
@@ -39,6 +41,15 @@ def test_a_preset_understands_all_that_its_layout_names(preset: Preset) -> None:
 
     assert parsed is not None
     assert len(parsed) == len(preset.log_format.variables)
+
+
+def test_a_format_pickles_small_and_survives_json() -> None:
+    _ = TIMED.chosen, TIMED.rules
+
+    assert len(pickle.dumps(TIMED)) < 600
+    assert pickle.loads(pickle.dumps(TIMED)) == TIMED
+    named = replace(TIMED.assign("duration", "request_time"), carriers=("cri",))
+    assert LogFormat.from_data(json.loads(json.dumps(asdict(named)))) == named
 
 
 # --- any format string ----------------------------------------------------------------------------------
