@@ -95,6 +95,18 @@ def test_json_within_cri_and_docker_within_syslog() -> None:
     assert detect(twice + b"\n", "access.log").log_format.carriers == ("syslog", "docker")
 
 
+def test_half_a_surrogate_pair_in_one_line_leaves_the_others_as_they_are() -> None:
+    raw = carried("docker", CARRIERS["docker"].sample, LINE.replace(b"curl", b"MARK")).replace(
+        b"MARK", b"\xff"
+    )
+
+    block = raw + b"\n" + raw.replace(b"\xff", b"\\ud800") + b"\n"
+
+    first, second, _ = unwrap(block, ("docker",)).split(b"\n")
+    assert first == LINE.replace(b"curl", b"\xff")
+    assert second == LINE.replace(b"curl", b"?")
+
+
 def test_werkzeug_colours_what_did_not_go_well() -> None:
     plain = FORMATS["werkzeug"].sample.encode()
     red = plain.replace(b'"GET', b'"\x1b[33mGET').replace(b'1.1"', b'1.1\x1b[0m"').replace(b"200", b"404")
