@@ -77,12 +77,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """In the folder, with nothing set that we read; apps that are imported in this process are forgotten."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for name in os.environ:
         if OURS.match(name):
             monkeypatch.delenv(name)
-    return folder
+    yield folder
+    for name in APPS:
+        sys.modules.pop(name, None)
 
 
 def call(*args: str, stdin: bytes = b"") -> Result:
