@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 AGENT = {"User-Agent": "odd/1.0"}
-UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade, close"}
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade"}
 METHODS = [*["GET"] * 6, "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "PURGE", "PROPFIND"]
 
 
@@ -144,7 +144,12 @@ def odd_requests(seed: int, count: int, methods: Iterable[str] = METHODS) -> lis
     dice = random.Random(seed)
     verbs = list(methods)
     some = [request(varied(dice.choice(PATHS), dice), dice.choice(verbs)) for _ in range(count)]
-    posted = [request("/only/post", "POST"), request("/verbs/7", "PUT"), request("/everything", "PATCH")]
+    posted = [
+        request("/only/post", "POST"),
+        request("/purge", "PURGE"),
+        request("/verbs/7", "PUT"),
+        request("/everything", "PATCH"),
+    ]
     return [*map(request, PATHS), *posted, *ODDITIES, *SOCKETS, *some]
 
 

@@ -45,6 +45,7 @@ NGINX_FORMATS = {
 """Formats that tell what nginx answered itself; the last two by the time that the upstream took."""
 
 LOCATIONS = """
+    keepalive_timeout 0;
     proxy_http_version 1.1;
     proxy_set_header Host $http_host;
     proxy_set_header X-Request-Id $request_id;
@@ -52,7 +53,7 @@ LOCATIONS = """
     location = /socket/x {{
         proxy_set_header X-Request-Id $request_id;
         proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection "upgrade, close";
+        proxy_set_header Connection "upgrade";
         proxy_pass http://app;
     }}
     location /static/ {{ root {directory}; }}
@@ -98,7 +99,7 @@ def serve(name: str, directory: Path) -> AbstractContextManager[Address]:
         worker_class="gthread",
         threads=2,
         env={"PYTHONPATH": str(SAMPLE_LOGS), DATABASE: "there", GATE: str(directory / "gate")},
-        options=("--limit-request-line", "8190", "--forwarder-headers", "SCRIPT_NAME"),
+        options=("--limit-request-line", "8190", "--forwarder-headers", "SCRIPT_NAME", "--keep-alive", "0"),
     )
 
 

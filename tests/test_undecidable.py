@@ -103,27 +103,21 @@ def labels(log: Path, log_format: str) -> dict[str, str]:
 
 @pytest.mark.real_server("nginx")
 def test_what_a_log_cannot_decide_is_labelled_as_documented(tmp_path: Path) -> None:
-    with serve("rewriting", tmp_path) as app:
-        for case in BY_GUNICORN:
-            exchange(app, case.request.wire(), patience=5)
-    asked_gunicorn = labels(tmp_path / "rewriting.log", GUNICORN_FORMAT)
+    logs, locations = {"combined.log": COMBINED}, LOCATIONS.format(directory=tmp_path)
     with (
         serve("rewriting", tmp_path) as app,
-        nginx(
-            app,
-            directory=tmp_path,
-            logs={"combined.log": COMBINED},
-            locations=LOCATIONS.format(directory=tmp_path),
-        ) as front,
+        nginx(app, directory=tmp_path, logs=logs, locations=locations) as front,
     ):
+        for case in BY_GUNICORN:
+            exchange(app, case.request.wire())
         for case in BY_NGINX:
             exchange(front, case.request.wire())
-    asked_nginx = labels(tmp_path / "combined.log", COMBINED.strip("'"))
 
     cases = [*BY_GUNICORN, *BY_NGINX]
     notes = tmp_path / "rewriting"
     assert [found_by_flask(notes, str(number)) for number in range(len(cases))] == [c.flask for c in cases]
-    found = {**asked_gunicorn, **asked_nginx}
+    found = labels(tmp_path / "rewriting.log", GUNICORN_FORMAT)
+    found |= labels(tmp_path / "combined.log", COMBINED.strip("'"))
     assert [found[str(number)] for number in range(len(cases))] == [case.label for case in cases]
 
 
