@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.clocks import duration_us, moment_s, zone_of
@@ -37,14 +38,21 @@ class Entry(NamedTuple):
 
 
 class LineReader:
-    """Reads the entries of one log format; lines outside the window are left out."""
+    """Reads the entries of one log format; lines outside the window are left out.
 
-    def __init__(self, log_format: LogFormat, router: Router, window: Window | None = None) -> None:
+    With `query` off, targets come without their queries, so that fewer differ.
+    """
+
+    def __init__(
+        self, log_format: LogFormat, router: Router, window: Window | None = None, *, query: bool = True
+    ) -> None:
         self._format, self._window = log_format, window
         self._labels = Labels(log_format, router)
-        self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "query"})
+        wanted = {*self._labels.roles, "status", "duration", "time"}
+        self._reader = reader_of(log_format, wanted | ({"query"} if query else set()))
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
+        self.target_role = next(role for role in ("request", "target", "path") if role in self._column)
         self._upgrades = router.uses_websocket
         self._label = lru_cache(maxsize=65_536)(self.label)
 
@@ -108,12 +116,25 @@ class LineReader:
 
     def target(self, row: Row) -> bytes:
         """The target as it was asked for."""
-        for role in ("request", "target", "path"):
-            if role in self._column:
-                value = row[self._column[role]]
-                value = value.partition(b" ")[2] if role == "request" else value
-                return self._format.unescape(value) if b"\\" in value or not value.isascii() else value
-        return b""
+        return self.unescaped(row[self._column[self.target_role]])
+
+    def unescaped(self, value: bytes) -> bytes:
+        """The target in a column of `target_role`."""
+        value = value.partition(b" ")[2] if self.target_role == "request" else value
+        return self._format.unescape(value) if b"\\" in value or not value.isascii() else value
+
+    def heads(self, data: bytes) -> Counter[Row]:
+        """How many lines of a chunk have the same columns of `roles` and status."""
+        counts: Counter[Row] = Counter()
+        status, time = self.position("status"), self.position("time")
+        key = itemgetter(*map(self.position, self.roles), status)
+        for block in slices(data):
+            rows = self._reader.rows(block)
+            rows = [row if row[status] else self._reader.again(row[-1]) or row for row in rows]
+            if self._window:
+                rows = [row for row in rows if self.inside(row[time])]
+            counts.update(map(key, rows))
+        return counts
 
 
 @lru_cache(maxsize=4_096)
@@ -140,14 +161,16 @@ class Usage:
     def __call__(self, task: Task) -> tuple[list[Piece], Unmatched]:
         """The tally, and the most frequent unmatched targets."""
         scan = self.scan
-        reader = LineReader(scan.formats[task.format_number], scan.router, scan.window)
+        reader = LineReader(scan.formats[task.format_number], scan.router, scan.window, query=False)
+        column = reader.roles.index(reader.target_role)
         decided: Counter[bytes] = Counter()
         undecided: Counter[tuple[bytes, Undecided]] = Counter()
-        for entry in reader.entries(task.chunk.read(), task.chunk.offset):
-            if isinstance(entry.route, Undecided):
-                undecided[_without_query(entry.target), entry.route] += 1
-            elif entry.route and entry.route.outcome == "unmatched":
-                decided[_without_query(entry.target)] += 1
+        for (*head, status), count in reader.heads(task.chunk.read()).items():
+            route, _ = reader.label(tuple(head), status)
+            if isinstance(route, Undecided):
+                undecided[_without_query(reader.unescaped(head[column])), route] += count
+            elif route.outcome == "unmatched":
+                decided[_without_query(reader.unescaped(head[column]))] += count
         return scan(task), Unmatched(
             Counter(dict(decided.most_common(self.kept))), Counter(dict(undecided.most_common(self.kept)))
         )
