@@ -69,6 +69,11 @@ LOCATIONS = """
         access_log {directory}/uri.log format_0;
         proxy_pass http://app/;
     }}
+    location /rewritten/ {{
+        access_log {directory}/rewritten.log format_0;
+        rewrite ^/rewritten(/.*)$ $1 break;
+        proxy_pass http://app;
+    }}
 """
 
 # --- what happened --------------------------------------------------------------------------------------
@@ -144,10 +149,10 @@ def by_nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
         ) as front,
     ):
         drive(front, [*filter(taken_by_gunicorn, REQUESTS["odd"]), *static_and_down()])
-        for prefix in ("/pre", "/uri"):
+        for prefix in ("/pre", "/uri", "/rewritten"):
             drive(front, prefixed(prefix))
         keep_waiting(front, directory)
-    formats = {**NGINX_FORMATS, "kept": NGINX_FORMATS["root"], "uri": NGINX_FORMATS["root"]}
+    formats = {**NGINX_FORMATS, **dict.fromkeys(("kept", "uri", "rewritten"), NGINX_FORMATS["root"])}
     return {
         name: recorded(directory / f"{name}.log", log_format, directory / "proxied")
         for name, log_format in formats.items()
@@ -331,6 +336,7 @@ def test_each_rule_has_its_requests_counted(by_gunicorn: dict[str, Recording]) -
         ("only", []),
         ("kept", ["--strip-prefix", "/pre"]),
         ("uri", ["--strip-prefix", "/uri/", "--normalised-prefix"]),
+        ("rewritten", ["--strip-prefix", "/rewritten/", "--normalised-prefix"]),
     ],
 )
 def test_nginx_before_gunicorn(
