@@ -201,7 +201,8 @@ def test_a_live_float_reads_the_same(duration_us: int) -> None:
     ("dialect", "wire_type", "unit", "pack", "option"),
     [
         ("statsd", "timing", "ms", True, "--pack"),
-        ("graphite", "distribution", "s", False, "--type"),
+        ("graphite", "distribution", "s", False, "--scheme"),
+        ("graphite", "distribution", "ms", False, "--type"),
         ("statsd", "histogram", "ms", False, "--type"),
         ("dogstatsd", "timing", "s", False, "--type"),
     ],
