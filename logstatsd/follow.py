@@ -27,6 +27,9 @@ FULL_LOOK_S = 5.0
 class Control:
     """What signals tell a run that waits: SIGTERM and SIGINT to stop, SIGHUP to look at the files at once.
 
+    Where SIGHUP comes since the terminal it was started at is gone, it stops too. A second signal to stop is
+    not held back: it ends the run at once.
+
     `wait` ends at once when told. Entering installs the handlers, which is for the main thread only; `stop`
     and `reopen` may be called from any thread and from signal handlers (the classic self-pipe).
     """
@@ -37,11 +40,12 @@ class Control:
         self._reopening = False
         self._read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._handlers: dict[int, object] = {}
+        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 
     def __enter__(self) -> Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = signal.signal(number, self._on_stop)
-        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_reopen)
+        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
         return self
 
     def __exit__(
@@ -78,8 +82,11 @@ class Control:
         signal.signal(number, self._handlers[number])  # type: ignore[arg-type]  # a second one ends it at once
         self.stop()
 
-    def _on_reopen(self, _number: int, _frame: FrameType | None) -> None:
-        self.reopen()
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if all(map(os.isatty, self._terminals)):
+            self.reopen()
+        else:
+            self._on_stop(number, frame)
 
     def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: enough rings are waiting already
@@ -94,6 +101,7 @@ class _Followed:
         self._held: list[Generation] = []
         self._seen: tuple[int, ...] | None = None
         self._looked_s = -FULL_LOOK_S
+        self._noted: list[str] = []
 
     def is_due(self) -> bool:
         """Whether the live file changed since the last look, or that was long ago."""
@@ -108,7 +116,9 @@ class _Followed:
         finally:
             self._state, self._held = plan.state, plan.release()
         for text in plan.notes:
-            note(text)
+            if text not in self._noted:
+                note(text)
+        self._noted = plan.notes
 
     def close(self) -> None:
         """Close what is held."""

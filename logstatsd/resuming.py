@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logstatsd.accounts import NOTHING, Account, conclude
-from logstatsd.checkpoint import Store, default_path
+from logstatsd.checkpoint import LogState, Store, default_path
 from logstatsd.errors import OptionError, UndeliveredError
 from logstatsd.follow import Control, follow
 from logstatsd.options import say
@@ -20,7 +20,6 @@ from logstatsd.session import format_of, say_rejected, say_unproven
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from logstatsd.checkpoint import LogState
     from logstatsd.formats import LogFormat
     from logstatsd.portions import Portion
 
@@ -81,9 +80,11 @@ def _known(log: str, store: Store, given: dict[str, Any]) -> LogState:
         raise OptionError("--resume and --follow: only a file can be read on from where a run stopped")
     state = store.checkpoint.logs.get(log)
     if state is None:
-        state = start(log, given["from_"])
+        awaited = given["follow"] and not os.path.exists(log)  # noqa: PTH110
+        state = LogState() if awaited else start(log, given["from_"])
         store.save(store.checkpoint.with_log(log, state))
-        say(f"{log}: first run, from its {given['from_']}", quiet=given["quiet"])
+        how = "not there yet, waiting for it" if awaited else f"first run, from its {given['from_']}"
+        say(f"{log}: {how}", quiet=given["quiet"])
     return state
 
 

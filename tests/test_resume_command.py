@@ -150,6 +150,54 @@ def test_following_ends_on_a_signal_with_all_it_read_delivered(
     assert resume()[1]["lines"] == 0
 
 
+def test_a_followed_log_may_come_later(here: Path, server: Server) -> None:
+    following = subprocess.Popen(
+        [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--follow"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert following.stderr
+    assert following.stderr.readline().endswith("access.log: not there yet, waiting for it\n")
+    write(LINES[:30])
+    wait_for(server, 30)
+    following.terminate()
+    said = following.communicate(timeout=20)[1]
+    assert said.count("is not there now") <= 1, said
+
+
+def test_a_followed_log_ends_with_its_terminal(here: Path, server: Server) -> None:
+    write(LINES[:30])
+    parent, child = os.openpty()
+    command = [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--follow"]
+    following = subprocess.Popen(command, stderr=child, stdin=subprocess.DEVNULL)
+    os.close(child)
+    wait_for(server, 30)
+    following.send_signal(signal.SIGHUP)
+    write(LINES[30:50])
+    wait_for(server, 50)
+    os.close(parent)
+    following.send_signal(signal.SIGHUP)
+    assert following.wait(timeout=20) == 128 + signal.SIGHUP
+
+
+@pytest.mark.parametrize("options", [["--app", "nowhere:app"], []])
+def test_with_nothing_new_neither_app_nor_client_is_imported(options: list[str], server: Server) -> None:
+    write(LINES[:10])
+    resume()
+    command = [
+        *COMMAND[:-2],
+        *(options or COMMAND[-2:]),
+        "--socket",
+        "dsd.sock",
+        "--checkpoint",
+        "state.json",
+    ]
+    command.insert(1, "-Ximporttime")
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=60, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "logstatsd.resuming" in imported
+    assert not imported & {"datadog", "flask", "werkzeug", "rich", "logstatsd.apps", "logstatsd.sink"}
+
+
 def wait_for(server: Server, lines: int) -> None:
     give_up = time.monotonic() + 20
     while len(server.lines) < lines:
