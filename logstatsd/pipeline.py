@@ -38,6 +38,8 @@ class Log(NamedTuple):
     detected: Detected | None
     zone: tzinfo | None = None
     """The offset from UTC that its times are written with."""
+    first_s: float | None = None
+    """When its first line was written, in unix seconds."""
 
     @property
     def log_format(self) -> LogFormat:
@@ -68,7 +70,9 @@ def open_logs(
         for role, name in (fields or {}).items():
             chosen = chosen.assign(role, name)
         _ = chosen.chosen
-        logs.append(Log(source, found._replace(log_format=chosen), _zone(head, chosen)))
+        moments = map(_line_time(chosen), head[: 1 << 14].splitlines())
+        first_s = next((moment for moment in moments if moment is not None), None)
+        logs.append(Log(source, found._replace(log_format=chosen), _zone(head, chosen), first_s))
     return logs
 
 

@@ -12,8 +12,11 @@ from logstatsd.session import account, advice, load_app, nothing_fits, open_run,
 from logstatsd.summary import Excluded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from logstatsd.formats import LogFormat
     from logstatsd.naming import Naming
+    from logstatsd.pipeline import Piece, Run
     from logstatsd.replay import Sending
     from logstatsd.routes import Router
     from logstatsd.scan import Batch
@@ -83,8 +86,9 @@ def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
         for log in run.logs:
             if log.detected:
                 refuse_untimed(log.source.name, log.log_format, run.bucket_s)
+        quiet = given["quiet"] or given["dry_run"]
         try:
-            for piece in tallies(run, sender.settler, quiet=given["quiet"] or given["dry_run"]):
+            for piece in tallies(run, sender.settler, quiet=quiet, pieces=_pieces(run)):
                 sender.send(piece.batch)
         except UndeliveredError as error:
             failure = error
@@ -97,6 +101,15 @@ def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     sender.conclude()
     if failure:
         raise failure
+
+
+def _pieces(run: Run) -> Iterator[Piece]:
+    """One log after the other; where time matters, as they were written side by side."""
+    if not run.bucket_s or len(run.logs) == 1:
+        return run.pieces()
+    from logstatsd.interleave import in_time  # noqa: PLC0415
+
+    return in_time(run)
 
 
 def naming_of(given: dict[str, Any], router: Router) -> Naming:
