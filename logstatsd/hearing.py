@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,7 +15,7 @@ import click
 from logstatsd.errors import OptionError
 from logstatsd.listen import Listener, render
 from logstatsd.options import say
-from logstatsd.session import show
+from logstatsd.session import screen, show
 
 if TYPE_CHECKING:
     from logstatsd.listen import Tally
@@ -33,10 +34,17 @@ def hear(command: tuple[str, ...], given: dict[str, Any]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: listener.stop())
         ends = {"count": given["count"], "for_s": given["for_s"], "idle_s": given["idle_s"]}
-        code = _around(command, listener, ends) if command else listener.run(**ends) and 0
+        code = _around(command, listener, ends) if command else _alone(listener, ends)
         _print(listener.tally, given)
     if code:
         click.get_current_context().exit(code)
+
+
+def _alone(listener: Listener, ends: dict[str, Any]) -> int:
+    """Listen until told to end; on a terminal, the table is there from the first value on."""
+    with screen(lambda: render(listener.tally, rows=shutil.get_terminal_size().lines - 2)) as refresh:
+        listener.run(**ends, on_tick=lambda _: refresh())
+    return 0
 
 
 def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) -> int:

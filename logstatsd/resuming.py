@@ -15,7 +15,7 @@ from logstatsd.follow import Control, follow
 from logstatsd.options import say
 from logstatsd.rotation import resume, start
 from logstatsd.sending import BATCH_LINES, Sender
-from logstatsd.session import format_of, say_rejected, say_unproven
+from logstatsd.session import followed, format_of, say_rejected, say_unproven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,10 +38,9 @@ def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
             "--backfill takes whole logs: where a run stops within ten seconds, the next would replace their "
             "points; leave out --resume and --follow"
         )
-    destination = destination_name(given)
+    logs, destination = followed(paths), destination_name(given)
     path = given["checkpoint"] or default_path(given["state_dir"], paths, destination)
     with Store(path, destination, wait=given["wait"]) as store, Control() as control:
-        logs = dict.fromkeys(path if path == "-" else os.path.abspath(path) for path in paths)  # noqa: PTH100
         states = {log: _known(log, store, given) for log in logs}
         delivery, failure = _Delivery(store, given), None
         try:
@@ -76,8 +75,6 @@ def destination_name(given: dict[str, Any]) -> str:
 
 def _known(log: str, store: Store, given: dict[str, Any]) -> LogState:
     """Where the last run stopped; for a log that is new, where the first one begins."""
-    if log == "-":
-        raise OptionError("--resume and --follow: only a file can be read on from where a run stopped")
     state = store.checkpoint.logs.get(log)
     if state is None:
         awaited = given["follow"] and not os.path.exists(log)  # noqa: PTH110

@@ -92,6 +92,9 @@ def replay_once(paths: tuple[str, ...], given: dict[str, Any]) -> None:
                 sender.send(piece.batch)
         except UndeliveredError as error:
             failure = error
+        except KeyboardInterrupt:  # or SIGTERM
+            sender.conclude()
+            raise
         failure = sender.finish() if failure is None else failure
     finally:
         sender.close()

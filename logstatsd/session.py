@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -87,6 +90,26 @@ def _open(paths: tuple[str, ...], given: dict[str, Any], router: Router) -> list
             "the app's rules depend on the host, which the log does not have: add $http_host or "
             "%({host}i)s to its format; until then those rules match nothing"
         )
+    return logs
+
+
+def followed(paths: tuple[str, ...]) -> list[str]:
+    """The logs to read on, by absolute path and each once; a pattern stands for those there are.
+
+    Raises OptionError for stdin, and for a rotated file beside its log: its lines would be sent again at the
+    next rotation, under its next name.
+    """
+    import glob  # noqa: PLC0415
+
+    from logstatsd.generations import is_generation  # noqa: PLC0415
+
+    if "-" in paths:
+        raise OptionError("--resume and --follow: only a file can be read on from where a run stopped")
+    found = (match for path in paths for match in sorted(glob.glob(path)) or [path])  # noqa: PTH207
+    logs = list(dict.fromkeys(map(os.path.abspath, found)))
+    for one, other in itertools.permutations(map(Path, logs), 2):
+        if one.parent == other.parent and is_generation(other.name, one.name):
+            raise OptionError(f"{other}: is read as a rotated file of {one.name} already; leave it out")
     return logs
 
 
@@ -206,6 +229,26 @@ def show(shown: Any, output: str | None) -> None:
         raise
     except OSError as error:
         raise InputError(f"{output or 'stdout'}: cannot be written: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def screen(shown: Callable[[], Any], every_s: float = 1.0) -> Iterator[Callable[[], None]]:
+    """A terminal's whole screen for `shown()`, drawn anew at most that often; nothing elsewhere."""
+    if not sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.live import Live  # noqa: PLC0415
+
+    drawn_s = 0.0
+    with Live(screen=True, auto_refresh=False) as live:
+
+        def refresh() -> None:
+            nonlocal drawn_s
+            if time.monotonic() - drawn_s >= every_s:
+                live.update(shown(), refresh=True)
+                drawn_s = time.monotonic()
+
+        yield refresh
 
 
 _ADVICE = {

@@ -154,6 +154,8 @@ ERRORS = [
     (2, "--host and --socket: give one of them", "replay ten.log --host x --socket y"),
     (2, "--from: only with --resume", "replay ten.log --from end --dry-run --routes routes.json"),
     (2, "--wait: only with --resume", "replay ten.log --wait --dry-run --routes routes.json"),
+    (2, "ten.log.1: is read as a rotated file of ten.log", "replay ten.log ten.log.1 --resume"),
+    (2, "only a file can be read on", "report - --follow --routes routes.json"),
     (2, "--backfill takes whole logs", "replay ten.log --resume --backfill"),
     (2, "know only milliseconds; take --scheme flask",
      "replay ten.log --scheme otel --dialect graphite --dry-run --routes routes.json"),
@@ -523,3 +525,14 @@ def test_words_that_cannot_be_written_stop_no_work(here: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stdout.count("\n") == 10
+
+
+def test_a_replay_that_is_ended_says_what_it_has_sent(started: Any) -> None:
+    process = started("replay", "nginx.log", *ROUTES, "--dry-run", "--speed", "0.1", "--json")
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    told = json.loads(err.splitlines()[0])
+    assert process.returncode == 143
+    assert told["due"] == told["sent"] + told["dropped"] + told["unconfirmed"]
+    assert 0 < told["sent"] < 3_000

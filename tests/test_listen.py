@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -260,3 +265,47 @@ def test_a_sender_that_breaks_off_or_lies_about_lengths_does_no_harm(tmp_path: P
         listener.stop()
         running.join()
     assert (listener.tally.values, listener.tally.malformed) == (1, 0)
+
+
+def test_on_a_terminal_what_arrives_is_shown_while_it_arrives() -> None:
+    parent, child = os.openpty()
+    listening = subprocess.Popen(
+        [sys.executable, "-m", "logstatsd", "listen", "--port", "0"],
+        stdout=child, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(child)
+    assert listening.stderr
+    address = re.search(r"udp://(.*):(\d+);", listening.stderr.readline())
+    assert address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"shop.request:12|ms", (address[1], int(address[2])))
+    shown = b""
+    while b"shop.request" not in shown:
+        shown += os.read(parent, 65_536)
+    assert listening.poll() is None
+    listening.terminate()
+    while True:
+        try:
+            os.read(parent, 65_536)
+        except OSError:  # Linux's way to say that the other side has closed
+            break
+    assert "1 values in 1 series arrived" in listening.communicate(timeout=20)[1]
+    os.close(parent)
+
+
+def test_a_command_that_a_signal_ends_has_a_shells_exit_code() -> None:
+    listen = [sys.executable, "-m", "logstatsd", "listen", "-q", "--"]
+    assert subprocess.run([*listen, "sh", "-c", "kill -9 $$"], check=False, timeout=60).returncode == 137
+
+
+def test_replay_over_tcp_finds_the_listener_around_it() -> None:
+    listen = [sys.executable, "-m", "logstatsd", "listen", "-q", "--json", "--tcp", "--"]
+    sending = (
+        "import os, socket; assert 'DD_DOGSTATSD_URL' not in os.environ\n"
+        "where = os.environ['DD_AGENT_HOST'], os.environ['DD_DOGSTATSD_PORT']\n"
+        "socket.create_connection(where).send(b'a:1|ms')"
+    )
+    env = {**os.environ, "DD_DOGSTATSD_URL": "udp://192.0.2.1:8125"}
+    command = [*listen, sys.executable, "-c", sending]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["values"] == 1

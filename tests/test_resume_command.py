@@ -198,6 +198,18 @@ def test_with_nothing_new_neither_app_nor_client_is_imported(options: list[str],
     assert not imported & {"datadog", "flask", "werkzeug", "rich", "logstatsd.apps", "logstatsd.sink"}
 
 
+def test_a_pattern_stands_for_the_logs_there_are(here: Path, server: Server) -> None:
+    for name in ("one.log", "two.log"):
+        (here / name).write_bytes(b"".join(LINES[:10]))
+    command = [part if part != "access.log" else "*.log" for part in COMMAND]
+    for _ in range(2):
+        subprocess.run(
+            [*command, "--socket", "dsd.sock", "--checkpoint", "state.json", "-q"], check=True, timeout=60
+        )
+    wait_for(server, 20)
+    assert len(server.lines) == 20
+
+
 def wait_for(server: Server, lines: int) -> None:
     give_up = time.monotonic() + 20
     while len(server.lines) < lines:
