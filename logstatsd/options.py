@@ -17,11 +17,14 @@ from logstatsd import config
 from logstatsd.errors import LogstatsdError, OptionError
 from logstatsd.text import clean
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Option(click.Option):
     """An option that also reads `LOGSTATSD_<NAME>` from the environment, of its long name."""
+
+    heading = "Options"
+    """Under which the help lists it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,12 +52,28 @@ class Number(click.FloatRange):
 ABOVE_ZERO = Number(min=0, min_open=True)
 
 
-def option(*names: str, **kwargs: Any) -> Callable[[Command], Command]:
+def option(*names: str, **kwargs: Any) -> Callable[[Function], Function]:
     return click.option(*names, cls=Option, **kwargs)
+
+
+class Command(click.Command):
+    """A command whose help lists its own options first, then those of each kind under their heading."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {Option.heading: []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record and isinstance(param, click.Option):
+                sections.setdefault(getattr(param, "heading", Option.heading), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 class Group(click.Group):
     """Shows every error as one line, ends with the documented exit codes, reads the configuration."""
+
+    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -113,10 +132,15 @@ def say(text: str, *, quiet: bool = False) -> None:
             click.echo(clean(text, 2_000), err=True)
 
 
-def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
+def _stack(heading: str, *decorators: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Options of one kind, as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        before = len(getattr(command, "__click_params__", ()))
         for decorator in reversed(decorators):
             command = decorator(command)
+        for param in command.__click_params__[before:]:
+            param.heading = heading
         return command
 
     return decorate
@@ -125,6 +149,7 @@ def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 logs_argument = click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 
 app_options = _stack(
+    "App",
     option(
         "-A", "--app", "apps", multiple=True, metavar="MODULE:APP",
         help="The Flask app, as `flask --app` takes it; several as /prefix=module:app. "
@@ -147,6 +172,7 @@ app_options = _stack(
 )  # fmt: skip
 
 format_options = _stack(
+    "Log format",
     option(
         "--log-format", default="", metavar="FORMAT",
         help="A format's name (see `logstatsd check --formats`), or nginx's log_format or gunicorn's "
@@ -162,6 +188,7 @@ format_options = _stack(
 )  # fmt: skip
 
 run_options = _stack(
+    "Which lines, and how",
     option(
         "--since", metavar="WHEN",
         help="Only requests from then on: ISO 8601 (without an offset: the log's), -15m, -2h, yesterday.",
@@ -177,6 +204,7 @@ run_options = _stack(
 )  # fmt: skip
 
 destination_options = _stack(
+    "Destination",
     option("--host", metavar="HOST", help="The StatsD server's host. Default: DD_AGENT_HOST, or localhost."),
     option(
         "--port", type=click.IntRange(1, 65_535), metavar="PORT",
@@ -199,6 +227,7 @@ destination_options = _stack(
 )  # fmt: skip
 
 metric_options = _stack(
+    "Metrics",
     option("--app-name", metavar="NAME", help="What metric names start with. Default: the Flask app's name."),
     option("--prefix", default="", metavar="PREFIX", help="What goes before every metric name."),
     option("--tag", "tags", multiple=True, metavar="K:V", help="A tag for every metric; repeatable."),
@@ -228,6 +257,7 @@ metric_options = _stack(
 )  # fmt: skip
 
 resume_options = _stack(
+    "Going on where the last run stopped",
     option("--resume", is_flag=True, help="Send only what was added since the last run; remember how far."),
     option(
         "--checkpoint", metavar="FILE",

@@ -185,3 +185,13 @@ def test_a_command_in_the_manual_is_one(args: list[str]) -> None:
     command = cli.commands[name]
     context = command.make_context(name, list(rest), resilient_parsing=False)
     assert context.params
+
+
+def test_help_lists_options_by_kind_and_a_commands_own_first() -> None:
+    shown = CliRunner().invoke(cli, ["replay", "--help"]).stdout
+    headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
+    assert headings[:2] == ["Options", "App"]
+    assert {"Log format", "Destination", "Metrics"} <= set(headings)
+    options, destination = shown.index("--dry-run"), shown.index("Destination:")
+    assert options < destination < shown.index("--host")
+    assert "  LOG..." not in shown
