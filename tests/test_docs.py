@@ -192,6 +192,6 @@ def test_help_lists_options_by_kind_and_a_commands_own_first() -> None:
     headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
     assert headings[:2] == ["Options", "App"]
     assert {"Log format", "Destination", "Metrics"} <= set(headings)
-    options, destination = shown.index("--dry-run"), shown.index("Destination:")
-    assert options < destination < shown.index("--host")
+    options, destination = shown.index("  -n, --dry-run"), shown.index("Destination:")
+    assert options < destination < shown.index("  --host HOST")
     assert "  LOG..." not in shown
