@@ -122,9 +122,8 @@ class Scanner:
         self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
-        self._units = {
-            role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column
-        } or {"duration": ""}
+        measured = {role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column}
+        self._units = {"duration": "", **measured}
 
     def scan(self, data: bytes) -> Batch:
         """Tally whole lines; the last one may lack its newline."""

@@ -175,6 +175,13 @@ def test_a_request_without_a_duration_counts_but_is_not_timed() -> None:
     assert [list(durations.items()) for durations in batch.timings.values()] == [[(None, 1)]]
 
 
+def test_a_log_with_cpu_times_alone_counts_its_requests() -> None:
+    log_format = parse_layout('"%(r)s" %(s)s %({logstatsd.cpu_us}e)s')
+    batch = Scanner(log_format, sample.router()).scan(b'"GET /health HTTP/1.1" 200 1500\n' * 2)
+    assert [list(durations.items()) for durations in batch.timings.values()] == [[(None, 2)]]
+    assert [list(durations.items()) for durations in batch.cpu.values()] == [[(1500, 2)]]
+
+
 def test_what_the_server_answered_by_itself_is_not_the_apps() -> None:
     batch = Scanner(NGINX, sample.router()).scan(
         line().replace(b"GET /health HTTP/1.1", b"-")
