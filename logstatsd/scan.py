@@ -31,6 +31,9 @@ MEASURES = ("duration", "cpu")
 """The roles that are measured, in microseconds."""
 
 _NO_PATH = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(?:[?#].*)?$")
+FLAGS = frozenset(("upstream", "signature"))
+"""Roles that are empty but for the few requests that the app never saw."""
+
 Columns = list[tuple[bytes, ...]]
 
 Durations = dict[int | None, int]
@@ -267,9 +270,15 @@ class Labels:
         if self._router.uses_websocket:
             upgraded = tuple(b"1" if status == b"101" else b"" for status in statuses)
             columns = [*columns, upgraded]
-        if len(columns) == 1:
-            return [remembered[head] for head in columns[0]]
-        return [remembered[head] for head in zip(*columns, strict=True)]
+        if set(self.roles) - FLAGS != {"request"}:
+            return [remembered[head] for head in zip(*columns, strict=True)]
+        requests = self.roles.index("request")
+        heads: Sequence[bytes | Row] = columns[requests]
+        flags = [column for n, column in enumerate(columns) if n != requests and any(column)]
+        if flagged := {n for column in flags for n, flag in enumerate(column) if flag}:
+            rows = enumerate(zip(*columns, strict=True))
+            heads = [row if n in flagged else row[requests] for n, row in rows]
+        return [remembered[head] for head in heads]
 
     def label(self, head: bytes | Row) -> tuple[Route | Undecided, str]:
         """The route and the method shown of one head."""
