@@ -193,7 +193,7 @@ def _runs_on(literal: str) -> bool:
 
 
 def _no_space(literal: str) -> bytes:
-    return b'[^ "\n' + re.escape(literal[:1].encode()) + b"]"
+    return b'[^ "\r\n' + re.escape(literal[:1].encode()) + b"]"
 
 
 def _list(literal: str) -> bytes:

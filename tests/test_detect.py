@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import sample
 from reading import entry
 from servers import SAMPLE_LOGS
 
@@ -12,6 +13,7 @@ from logstatsd.detect import Detected, choose, detect
 from logstatsd.errors import FormatError
 from logstatsd.formats import parse_layout
 from logstatsd.presets import FORMATS
+from logstatsd.scan import Scanner
 
 
 def found_in(*lines: str | bytes, **fields: str) -> Detected:
@@ -240,3 +242,14 @@ def test_a_format_that_was_given_is_not_questioned() -> None:
     assert found.log_format == choose("gunicorn-ms")
     assert found.fitting == 1
     assert detect(b"nonsense\n", "access.log", given="gunicorn-ms").fitting == 0
+
+
+@pytest.mark.parametrize("name", ["nginx.log", "gunicorn.log", "gunicorn_default.log", "nginx.json.log"])
+def test_lines_that_end_as_windows_ends_them_are_the_same_lines(name: str) -> None:
+    lines = (sample.LOGS / name).read_bytes()
+    found, there = (detect(head, name).log_format for head in (lines, lines.replace(b"\n", b"\r\n")))
+    assert found == there
+    plain, ended = (
+        Scanner(found, sample.router()).scan(data) for data in (lines, lines.replace(b"\n", b"\r\n"))
+    )
+    assert (ended.timings, ended.rejected) == (plain.timings, plain.rejected)
