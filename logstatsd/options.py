@@ -42,6 +42,8 @@ class Option(click.Option):
 class Number(click.FloatRange):
     """A number that is one: neither NaN nor infinite, within bounds."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):

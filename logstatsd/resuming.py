@@ -10,7 +10,7 @@ import click
 
 from logstatsd.accounts import NOTHING, Account, conclude
 from logstatsd.checkpoint import LogState, Store, default_path
-from logstatsd.errors import OptionError, UndeliveredError
+from logstatsd.errors import LogstatsdError, OptionError
 from logstatsd.follow import Control, follow
 from logstatsd.options import say
 from logstatsd.rotation import resume, start
@@ -50,7 +50,7 @@ def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
                         delivery.take(portion)
                     if control.stopped():
                         break
-            except UndeliveredError as error:
+            except LogstatsdError as error:
                 failure = error
             delivery.conclude(failure)
         finally:
@@ -136,10 +136,12 @@ class _Delivery:
             self._formats[log] = format_of(log, lines, self._given, known)
         return self._formats[log]
 
-    def conclude(self, failure: UndeliveredError | None) -> None:
-        """Say what was done. Raises UndeliveredError where it was not all delivered."""
+    def conclude(self, failure: LogstatsdError | None) -> None:
+        """Say what was done. Raises the failure, or UndeliveredError where it was not all delivered."""
         counted, sender = self._counted, self._sender
         if sender is None:
+            if failure:
+                raise failure
             conclude(counted, NOTHING, "", self._given)
             return
         failure = failure or sender.finish()

@@ -148,6 +148,7 @@ ERRORS = [
     (2, "host would move the metrics", "replay ten.log --dry-run --tag host:x --routes routes.json"),
     (1, "untimed.log: the log has", "replay ten.log untimed.log --dry-run --routes routes.json"),
     (2, "'--rate': 'nan' is not a finite number", "replay ten.log --rate nan --dry-run"),
+    (2, "'--rate': 'x' is not a valid number", "replay ten.log --rate x --dry-run"),
     (2, "'--timeout': -1.0 is not", "replay ten.log --timeout -1 --dry-run"),
     (2, "'--for': 'nan' is not a finite number; see `logstatsd listen --help`", "listen --for nan"),
     (2, "--tcp and --socket: give one of them", "listen --tcp --socket x.sock"),

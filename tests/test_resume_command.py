@@ -107,6 +107,20 @@ def test_a_server_that_ends_midway_is_exit_4_with_numbers_and_the_next_run_repea
     assert (code, told["sent"]) == (0, len(LINES)), "the checkpoint had not moved"
 
 
+def test_a_checkpoint_that_cannot_be_saved_stays_as_it_was(here: Path, server: Server) -> None:
+    write(LINES[:50])
+    resume()
+    write(LINES[50:60])
+    before = (here / "state.json").read_bytes()
+    limited = 'ulimit -f 0; exec "$@"'  # as a full disk: no file may grow
+    run = [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--json"]
+    done = subprocess.run(["sh", "-c", limited, "sh", *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the checkpoint cannot be kept here: File too large" in done.stderr
+    assert (here / "state.json").read_bytes() == before
+    assert not (here / "state.json.tmp").exists()
+
+
 def test_garbage_alone_is_passed_and_said(server: Server) -> None:
     write(LINES[:50])
     resume()
