@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 65_536
 """A longer line, in bytes, is rejected."""
-SLICE = 1 << 18
+SLICE = 1 << 17
 """How much is matched at once, in bytes: what fits the processor's cache is matched faster."""
 REMEMBERED = 65_536
 LONGEST_REMEMBERED = 512

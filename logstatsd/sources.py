@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "LINE_LIMIT", "Chunk", "Source", "bisect", "chunks", "find", "head"]
 
-BLOCK = 8 << 20
+BLOCK = 12 << 20
 
 # Decoded chunks that wait for their turn: what bounds the memory of reading ahead.
 CHUNKS_AHEAD = 2
