@@ -27,6 +27,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from servers import path_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -232,7 +234,13 @@ def _rotate(
     reopen = "" if "copytruncate" in mode else f"postrotate\nkill -HUP {writer}\nendscript\n"
     config.write_text(f'"{directory / "access.log"}" {{\nrotate 500\nmissingok\n{MODES[mode]}\n{reopen}}}\n')
     while not stop.wait(chance.uniform(0.1, 1.2)):
-        command = ["logrotate", "-f", "-s", str(directory / "logrotate.state"), str(config)]
+        command = [
+            path_of("logrotate") or "logrotate",
+            "-f",
+            "-s",
+            str(directory / "logrotate.state"),
+            str(config),
+        ]
         subprocess.run(command, check=False, capture_output=True)
         figures.rotations += 1
 
