@@ -97,10 +97,9 @@ class Task(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """The tally of part of a log, and the byte of the log up to which it goes."""
+    """The tally of part of a log."""
 
     path: str
-    stop: int
     batch: Batch
 
 
@@ -124,15 +123,9 @@ class Scan:
             scanner = self._scanners[task.format_number] = Scanner(
                 self.formats[task.format_number], self.router, window=self.window, bucket_s=self.bucket_s
             )
-        chunk = task.chunk
-        data = chunk.read()
-        pieces, stop = [], chunk.offset
-        for part in _parts(data, self.lines) if self.lines else [data]:
-            stop += len(part)
-            pieces.append(Piece(chunk.path, stop, scanner.scan(part)))
-        if pieces:  # a line too long to keep is shorter in the chunk than in the log
-            pieces[-1] = pieces[-1]._replace(stop=chunk.offset + chunk.length)
-        return pieces
+        data = task.chunk.read()
+        parts = _parts(data, self.lines) if self.lines else [data]
+        return [Piece(task.chunk.path, scanner.scan(part)) for part in parts]
 
 
 def _parts(data: bytes, lines: int) -> Iterator[bytes]:

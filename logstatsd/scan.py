@@ -220,7 +220,8 @@ class Scanner:
                 values.append(duration_us(text, self._units[role]))
             except ValueError:
                 if role == "duration":
-                    batch.reject("bad duration", _line_with(data, text), count)
+                    wanted = len(batch.samples) < SAMPLES  # finding the line takes a pass over the chunk
+                    batch.reject("bad duration", _line_with(data, text) if wanted else b"", count)
             else:
                 kept[text] = count
         return values, kept
@@ -371,7 +372,7 @@ def again(reader: Reader, log_format: LogFormat, lines: Iterable[bytes], batch: 
     for line in lines:
         row = reader.again(line)
         if row:
-            rows.append((*row,))
+            rows.append(row)
         else:
             batch.reject(why(log_format, line), line)
     return rows
@@ -379,4 +380,5 @@ def again(reader: Reader, log_format: LogFormat, lines: Iterable[bytes], batch: 
 
 def _line_with(data: bytes, text: bytes) -> bytes:
     at = max(data.find(text), 0)
-    return data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at)]
+    end = data.find(b"\n", at)
+    return data[data.rfind(b"\n", 0, at) + 1 : end if end >= 0 else len(data)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections import Counter
 
 import naive
@@ -16,7 +17,7 @@ from logstatsd.clocks import moment_s
 from logstatsd.detect import detect
 from logstatsd.formats import LogFormat, parse_layout
 from logstatsd.presets import FORMATS
-from logstatsd.scan import LINE_LIMIT, Batch, Scanner, Window, slices, without_long_lines
+from logstatsd.scan import LINE_LIMIT, SAMPLES, Batch, Scanner, Window, slices, without_long_lines
 
 TEXT_LOGS = ["nginx.log", "gunicorn.log", "gunicorn_default.log"]
 NGINX = FORMATS["nginx"].log_format
@@ -168,6 +169,17 @@ def test_why_lines_are_rejected() -> None:
     assert dict(batch.rejected) == {"empty": 2, "no match": 1, "bad duration": 3}
     assert batch.parsed == 1
     assert ("no match", b"garbage") in batch.samples
+
+
+def test_a_log_of_nothing_but_bad_durations_costs_no_pass_for_each() -> None:
+    data = b"".join(line(took=f"x{n}") for n in range(20_000))[:-1]  # the last line has no newline
+    began = time.process_time()
+    batch = Scanner(NGINX, sample.router()).scan(data)
+    assert dict(batch.rejected) == {"bad duration": 20_000}
+    assert len(batch.samples) == SAMPLES
+    assert time.process_time() - began < 2  # a pass for each takes several times that
+    last = Scanner(NGINX, sample.router()).scan(line(took="x")[:-1])
+    assert last.samples[0][1].endswith(b" x")
 
 
 def test_a_request_without_a_duration_counts_but_is_not_timed() -> None:
