@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logs import ensure
 
-from logstatsd import apps
-from logstatsd.naming import Naming
-from logstatsd.pipeline import Run, Settler, open_logs
-from logstatsd.replay import Replay, Totals
-from logstatsd.routes import Router
-from logstatsd.scan import Batch
-from logstatsd.sink import open_sink
+from logstatsd.delivery.encoders.timings import TimingEncoder
+from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.sink import open_sink
+from logstatsd.model.batch import Batch
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.settle import Settler
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -38,6 +39,8 @@ BATCH_LINES = 10_000
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from logstatsd.delivery.encoders.encoder import Totals
 
 from servers import path_of, statsd  # noqa: E402
 from statsd_servers import collectd, statsd_exporter  # noqa: E402
@@ -215,7 +218,7 @@ def measure(case: Case, batches: list[Batch]) -> tuple[Totals, int, float, float
     with tempfile.TemporaryDirectory() as directory, case.receiver(Path(directory)) as destination:  # type: ignore[attr-defined]
         ready = no_shorter(batches, case.least_us)
         with open_sink(**destination.where, **case.sink) as sink:  # type: ignore[arg-type]
-            sending = Replay(Naming("shop"), sink, **case.options)  # type: ignore[arg-type]
+            sending = TimingEncoder(Naming("shop"), sink, **case.options)  # type: ignore[arg-type]
             began, began_cpu = time.perf_counter(), time.process_time()
             for batch in ready:
                 sending.add(batch)

@@ -28,7 +28,8 @@ from measure import machine
 from tables import table
 from werkzeug.test import EnvironBuilder
 
-from logstatsd import StatsdMiddleware, timing
+from logstatsd import StatsdMiddleware
+from logstatsd.live import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from logstatsd import apps
-from logstatsd.routes import Router
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ def start_up(app: Flask) -> float:
     """Milliseconds to import the router and build it, in a fresh interpreter."""
     code = (
         "import sys, time, json\ndata = json.loads(sys.stdin.read())\nstart = time.perf_counter()\n"
-        "from logstatsd.routes import Router\nRouter(data)\nprint(time.perf_counter() - start)\n"
+        "from logstatsd.routing.router import Router\nRouter(data)\nprint(time.perf_counter() - start)\n"
         "assert not {'flask', 'werkzeug'} & set(sys.modules)"
     )
     text = json.dumps(apps.from_object(app).snapshot())

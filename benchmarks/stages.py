@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 # Stage and the functions that belong to it; a stage's time is its own, without that of the stages it calls.
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("detect the format", ("logstatsd.detect:detect",)),
-    ("read", ("logstatsd.sources:Chunk.read",)),
-    ("match lines", ("logstatsd.patterns:TextReader.rows", "logstatsd.jsonlog:JsonReader.rows")),
-    ("tally", ("logstatsd.scan:Scanner.scan",)),
-    ("times", ("logstatsd.scan:Scanner._timed",)),
-    ("fold into series", ("logstatsd.scan:Scanner._fold",)),
-    ("label look-ups", ("logstatsd.scan:Labels.of",)),
-    ("label misses", ("logstatsd.scan:Labels.label",)),
-    ("merge", ("logstatsd.summary:Summary.add",)),
-    ("render", ("logstatsd.report:rows",)),
+    ("detect the format", ("logstatsd.formats.detect:detect",)),
+    ("read", ("logstatsd.sources.source:Chunk.read",)),
+    (
+        "match lines",
+        ("logstatsd.formats.text_reader:TextReader.rows", "logstatsd.formats.json_reader:JsonReader.rows"),
+    ),
+    ("tally", ("logstatsd.scan.scanner:Scanner.scan",)),
+    ("times", ("logstatsd.scan.scanner:Scanner._timed",)),
+    ("fold into series", ("logstatsd.scan.scanner:Scanner._fold",)),
+    ("label look-ups", ("logstatsd.scan.scanner:Labels.of",)),
+    ("label misses", ("logstatsd.scan.scanner:Labels.label",)),
+    ("merge", ("logstatsd.report.summary:Summary.add",)),
+    ("render", ("logstatsd.report.render:rows",)),
 )
 REST = "start-up and the rest"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from logstatsd.cli import cli
-from logstatsd.config import options
+from logstatsd.cli.config import options
 
 PAGE = Path(__file__).with_name("commands.md")
 COMMON = 3

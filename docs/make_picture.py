@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from logstatsd import apps
-from logstatsd.pipeline import Run, Settler, open_logs
-from logstatsd.report import as_table
-from logstatsd.routes import Router
-from logstatsd.summary import Summary
+from logstatsd.report.render import as_table
+from logstatsd.report.summary import Summary
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.settle import Settler
 
 ROOT = Path(__file__).parent.parent
 

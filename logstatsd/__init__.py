@@ -4,17 +4,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as `typing` has it, whose import takes longer than all of this
 if TYPE_CHECKING:
-    from logstatsd.middleware import StatsdMiddleware
-    from logstatsd.timing import StatsD, TimingStats
+    from logstatsd.live.middleware import StatsdMiddleware
+    from logstatsd.live.timing import StatsD, TimingStats
 
 __all__ = ["StatsD", "StatsdMiddleware", "TimingStats", "__version__"]
 __version__ = "0.1.0"
 
 # Imported when asked for: a command's worker processes need neither Flask nor the datadog client.
 _HOMES = {
-    "StatsD": "logstatsd.timing",
-    "StatsdMiddleware": "logstatsd.middleware",
-    "TimingStats": "logstatsd.timing",
+    "StatsD": "logstatsd.live.timing",
+    "StatsdMiddleware": "logstatsd.live.middleware",
+    "TimingStats": "logstatsd.live.timing",
 }
 
 

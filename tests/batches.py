@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from logstatsd.routes import Route
-from logstatsd.scan import Batch, Series
+from logstatsd.model.batch import Batch, Series
+from logstatsd.model.route import Route
 
 USERS = Route("/users/<int:id>", "users.get", "matched")
 

@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logstatsd.checkpoint import Store
-from logstatsd.follow import Control, follow
-from logstatsd.rotation import resume, start
+from logstatsd.tail.checkpoint import Store
+from logstatsd.tail.follow import Control, follow
+from logstatsd.tail.resume import resume, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.checkpoint import LogState
-    from logstatsd.portions import Portion
+    from logstatsd.tail.checkpoint import LogState
+    from logstatsd.tail.plan import Portion
 
 
 def say(note: str) -> None:

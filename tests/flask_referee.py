@@ -13,11 +13,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BuildError, RequestRedirect
 from werkzeug.test import EnvironBuilder
 
-from logstatsd.routes import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Router
+from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.routing import MapAdapter, Rule
+
+    from logstatsd.routing.router import Router
 
 
 def adapter_for(app: Flask, host: str) -> MapAdapter | None:

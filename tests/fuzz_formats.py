@@ -16,14 +16,14 @@ import time
 
 from reading import entries
 
-from logstatsd.carriers import CARRIERS
-from logstatsd.clocks import moment_s, zone_of
-from logstatsd.detect import detect
 from logstatsd.errors import FormatError
-from logstatsd.formats import LogFormat, parse_layout
-from logstatsd.misfits import furthest
-from logstatsd.patterns import parse_line
-from logstatsd.presets import FORMATS
+from logstatsd.formats.detect import detect
+from logstatsd.formats.diagnose import first_mismatch
+from logstatsd.formats.envelopes import ENVELOPES
+from logstatsd.formats.logformat import LogFormat, parse_layout
+from logstatsd.formats.presets import FORMATS
+from logstatsd.formats.text_reader import parse_line
+from logstatsd.formats.times import moment_s, zone_of
 
 PIECES = (
     *(
@@ -75,10 +75,10 @@ LAYOUTS = [
     LogFormat("escaped", '"$http_a" "$request" $status "$http_b" $request_time', "nginx", escape="json"),
     LogFormat("json", '{"m":"$request_method","u":"$request_uri","s":$status,"t":$request_time}', "nginx"),
     parse_layout('{"r": "%(r)s", "s": "%(s)s", "us": %(D)s, "a": "%(a)s"}'),
-    *(LogFormat(name, FORMATS["nginx"].log_format.layout, "nginx", carriers=(name,)) for name in CARRIERS),
+    *(LogFormat(name, FORMATS["nginx"].log_format.layout, "nginx", envelopes=(name,)) for name in ENVELOPES),
 ]
 SEEDS = [preset.sample.encode() for preset in FORMATS.values()]
-SEEDS += [carrier.sample.encode().replace(b"LINE", SEEDS[0]) for carrier in CARRIERS.values()]
+SEEDS += [envelope.sample.encode().replace(b"LINE", SEEDS[0]) for envelope in ENVELOPES.values()]
 SEEDS += [
     b'{"m":"GET","u":"/","s":200,"t":0.042}',
     b'{"r": "GET / HTTP/1.1", "s": "200", "us": 42, "a": "x"}',
@@ -127,7 +127,7 @@ def try_lines(chance: random.Random) -> None:
     assert [entry.line for entry in found] == lines, (log_format, lines)
     line = lines[0]
     if not log_format.is_json:
-        furthest(log_format, line)
+        first_mismatch(log_format, line)
         parse_line(log_format, line)
     moment_s(line[:40])
     zone_of(line[:40])

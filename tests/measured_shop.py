@@ -15,7 +15,7 @@ from logstatsd import StatsdMiddleware
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.middleware import _Exchange
+    from logstatsd.live.middleware import TimedRequest
 
 GUNICORN_MEASURED = (
     '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'
@@ -27,7 +27,7 @@ GUNICORN_MEASURED = (
 class Measured(StatsdMiddleware):
     """The middleware, telling the log what it measured."""
 
-    def record(self, exchange: _Exchange, wall_us: int, cpu_us: int | None) -> None:
+    def record(self, exchange: TimedRequest, wall_us: int, cpu_us: int | None) -> None:
         exchange.environ["measured.wall_us"] = str(wall_us)
         super().record(exchange, wall_us, cpu_us)
 

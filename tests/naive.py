@@ -6,14 +6,15 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from logstatsd.clocks import moment_s
-from logstatsd.labels import NOT_THE_APP, Route, Undecided
-from logstatsd.patterns import parse_line
-from logstatsd.scan import LINE_LIMIT, Batch, Pending, Series, Window
+from logstatsd.formats.text_reader import parse_line
+from logstatsd.formats.times import moment_s
+from logstatsd.model.batch import Batch, Pending, Series, Window
+from logstatsd.model.route import NOT_THE_APP, Route, Undecided
+from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
-    from logstatsd.formats import LogFormat
-    from logstatsd.routes import Router
+    from logstatsd.formats.logformat import LogFormat
+    from logstatsd.routing.router import Router
 
 REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+) ([^ ?#][^ ]*)(?: HTTP/[0-9][0-9.]*)?")
 PER_SECOND = {"whole seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -42,7 +43,7 @@ def _count(log_format: LogFormat, router: Router, line: bytes, batch: Batch, win
             if window and not window.since_s <= moment < window.until_s:
                 batch.outside += 1
                 return None
-            batch.saw([moment])
+            batch.extend_period([moment])
     try:
         duration = _duration_us(chosen.get("duration", b""), log_format.duration_unit)
     except (ValueError, InvalidOperation):

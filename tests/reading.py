@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from logstatsd import apps
-from logstatsd.routes import Router
-from logstatsd.rows import Entry, LineReader
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.scan.entries import Entry, LineReader
 
 if TYPE_CHECKING:
-    from logstatsd.formats import LogFormat
+    from logstatsd.formats.logformat import LogFormat
 
 NO_RULES = Router(apps.from_object(Flask("app", static_folder=None)).snapshot())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logstatsd.formats import LogFormat
+    from logstatsd.formats.logformat import LogFormat
 
 NGINX_UNSAFE = re.compile(rb'[^ -~]|["\\]')
 APACHE_LETTERS = {b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b"\b": b"\\b", b"\v": b"\\v", b'"': b'\\"'}

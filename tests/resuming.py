@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logstatsd.checkpoint import Store
-from logstatsd.rotation import resume, start
+from logstatsd.tail.checkpoint import Store
+from logstatsd.tail.resume import resume, start
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from logstatsd import apps
-from logstatsd.routes import Router
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
 
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "sample_logs"

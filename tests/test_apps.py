@@ -15,9 +15,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter, ValidationError
 
-from logstatsd import apps
 from logstatsd.errors import AppError
-from logstatsd.routes import UNMATCHED, Route, Router, Undecided
+from logstatsd.model.route import UNMATCHED, Route, Undecided
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +154,7 @@ def test_an_import_neither_prints_on_stdout_nor_serves(tmp_path: Path) -> None:
         "sys.__stdout__.write('kept back\\n')\n"
         "app = Flask('loud')\napp.run()\n"
     )
-    code = "from logstatsd import apps; print(apps.load(['loud']).app_name)"
+    code = "from logstatsd.routing import app; print(app.load(['loud']).app_name)"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
     done = subprocess.run(
         [sys.executable, "-c", code],

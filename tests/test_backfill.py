@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_replay import Payloads
 
-from logstatsd.backfill import BUCKET_S, LATE_S, POINTS, Backfill, history_note
-from logstatsd.naming import Naming
-from logstatsd.routes import UNMATCHED
-from logstatsd.scan import Batch
+from logstatsd.delivery.encoders.points import BUCKET_S, LATE_S, POINTS, PointEncoder, history_note
+from logstatsd.delivery.naming import Naming
+from logstatsd.model.batch import Batch
+from logstatsd.model.route import UNMATCHED
 
 if TYPE_CHECKING:
-    from logstatsd.replay import Totals
+    from logstatsd.delivery.encoders.encoder import Totals
 
 START_S = 1_700_000_000
 LINE = re.compile(r"(?P<name>[\w.]+):(?P<value>[\d.]+)\|(?P<type>[cg])\|#(?P<tags>[^|]+)\|T(?P<at>\d+)")
@@ -27,7 +27,7 @@ LINE = re.compile(r"(?P<name>[\w.]+):(?P<value>[\d.]+)\|(?P<type>[cg])\|#(?P<tag
 def points(*batches: Batch, now_s: float = START_S, **naming: object) -> tuple[list[re.Match[str]], Totals]:
     """The points that batches become, and the totals."""
     sink = Payloads()
-    sending = Backfill(Naming("shop", **naming), sink, now=lambda: now_s)  # type: ignore[arg-type]
+    sending = PointEncoder(Naming("shop", **naming), sink, now=lambda: now_s)  # type: ignore[arg-type]
     for item in batches:
         sending.add(item)
     totals = sending.finish()
@@ -57,7 +57,7 @@ def test_the_otel_scheme_has_points_in_seconds() -> None:
 
 def test_ten_seconds_are_held_until_the_log_has_moved_on() -> None:
     sink = Payloads()
-    sending = Backfill(Naming("shop"), sink)
+    sending = PointEncoder(Naming("shop"), sink)
     sending.add(batch(1_000, at_s=START_S))
     sending.flush()
     sending.add(batch(1_000, at_s=START_S + BUCKET_S + LATE_S))

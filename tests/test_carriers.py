@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from reading import entries, entry
 
-from logstatsd.carriers import CARRIERS
-from logstatsd.detect import choose, detect
-from logstatsd.presets import FORMATS
-from logstatsd.readers import unwrap
+from logstatsd.formats.detect import choose, detect
+from logstatsd.formats.envelopes import ENVELOPES
+from logstatsd.formats.presets import FORMATS
+from logstatsd.formats.reader import unwrap
 
 NGINX = FORMATS["nginx"]
 LINE = NGINX.sample.encode()
@@ -37,7 +37,7 @@ ALSO = {
     "json-message": ('{"message": "LINE", "levelname": "INFO", "extra": {"message": 1}}',),
     "terminal": ("\x1b[36mLINE\x1b[0m", "INFO:gunicorn.access:LINE"),
 }
-WRAPPINGS = [(name, carrier.sample) for name, carrier in CARRIERS.items()]
+WRAPPINGS = [(name, envelope.sample) for name, envelope in ENVELOPES.items()]
 WRAPPINGS += [(name, sample) for name, samples in ALSO.items() for sample in samples]
 
 
@@ -55,7 +55,7 @@ def test_a_carried_line_is_found_and_read_as_if_it_stood_alone(name: str, sample
 
     found = detect(line * 0 + line + b"\n", "access.log").log_format
 
-    assert (found.name, found.carriers) == ("nginx", (name,))
+    assert (found.name, found.envelopes) == ("nginx", (name,))
     alone = entry(NGINX.log_format, LINE)
     assert entry(found, line) == alone._replace(line=line)
 
@@ -66,7 +66,7 @@ def test_every_line_keeps_its_place(name: str, sample: str) -> None:
     lines = [carried(name, sample, LINE), b"", b"foreign {", LINE, carried(name, sample, hostile), b"\xff"]
     data = b"\n".join(lines) + b"\n"
 
-    found = entries(replace(NGINX.log_format, carriers=(name,)), data)
+    found = entries(replace(NGINX.log_format, envelopes=(name,)), data)
 
     assert [each.line for each in found] == lines
     assert [data[each.offset :].startswith(each.line) for each in found] == [True] * len(lines)
@@ -81,22 +81,22 @@ def test_every_line_keeps_its_place(name: str, sample: str) -> None:
     ],
 )
 def test_a_part_of_a_line_is_rejected_as_such(name: str, part: bytes) -> None:
-    assert entry(replace(NGINX.log_format, carriers=(name,)), part).rejected == "part of a line"
+    assert entry(replace(NGINX.log_format, envelopes=(name,)), part).rejected == "part of a line"
 
 
 def test_json_within_cri_and_docker_within_syslog() -> None:
     inner = b'{"request_method":"GET","request_uri":"/a","status":200,"request_time":0.042}'
     lines = (b"2026-11-22T13:25:15.042137000Z stdout F " + inner + b"\n") * 3
     found = detect(lines, "access.log").log_format
-    assert (found.name, found.carriers) == ("json", ("cri",))
+    assert (found.name, found.envelopes) == ("json", ("cri",))
     assert entry(found, lines.split(b"\n")[0]).target == b"/a"
 
-    twice = b"Nov 22 13:25:15 web1 dockerd[1]: " + carried("docker", CARRIERS["docker"].sample, LINE)
-    assert detect(twice + b"\n", "access.log").log_format.carriers == ("syslog", "docker")
+    twice = b"Nov 22 13:25:15 web1 dockerd[1]: " + carried("docker", ENVELOPES["docker"].sample, LINE)
+    assert detect(twice + b"\n", "access.log").log_format.envelopes == ("syslog", "docker")
 
 
 def test_half_a_surrogate_pair_in_one_line_leaves_the_others_as_they_are() -> None:
-    raw = carried("docker", CARRIERS["docker"].sample, LINE.replace(b"curl", b"MARK")).replace(
+    raw = carried("docker", ENVELOPES["docker"].sample, LINE.replace(b"curl", b"MARK")).replace(
         b"MARK", b"\xff"
     )
 
@@ -113,23 +113,23 @@ def test_werkzeug_colours_what_did_not_go_well() -> None:
 
     found = detect(plain + b"\nINFO:werkzeug:" + red + b"\n", "dev.log").log_format
 
-    assert (found.name, found.carriers) == ("werkzeug", ("terminal",))
+    assert (found.name, found.envelopes) == ("werkzeug", ("terminal",))
     assert entry(found, red).status == 404
     assert entry(choose("werkzeug"), red).status == 404
-    assert choose("docker:werkzeug").carriers == ("docker", "terminal")
+    assert choose("docker:werkzeug").envelopes == ("docker", "terminal")
 
 
 def test_a_carrier_may_be_named_or_is_found_for_a_format_that_was_given() -> None:
-    line = carried("docker", CARRIERS["docker"].sample, LINE) + b"\n"
+    line = carried("docker", ENVELOPES["docker"].sample, LINE) + b"\n"
 
-    assert choose("docker:nginx").carriers == ("docker",)
+    assert choose("docker:nginx").envelopes == ("docker",)
     assert detect(line, "a.log", given="docker:nginx").fitting == 1
     assert detect(line, "a.log", given="nginx").log_format == choose("docker:nginx")
     assert detect(line, "a.log", given=NGINX.log_format.layout).fitting == 1
 
 
-@pytest.mark.parametrize("name", CARRIERS)
+@pytest.mark.parametrize("name", ENVELOPES)
 def test_taking_off_keeps_the_number_of_lines(name: str) -> None:
-    block = b'{"log":"a\\nb\\n"}\n\n{"message":"a\\nb"}\n\r\n' + CARRIERS[name].sample.encode() + b"\n"
+    block = b'{"log":"a\\nb\\n"}\n\n{"message":"a\\nb"}\n\r\n' + ENVELOPES[name].sample.encode() + b"\n"
 
     assert unwrap(block, (name,)).count(b"\n") == block.count(b"\n")

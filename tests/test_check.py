@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from servers import SAMPLE_LOGS
 
 from logstatsd.cli import cli
-from logstatsd.presets import FORMATS, GUNICORN_DEFAULT, NGINX_COMBINED
+from logstatsd.formats.presets import FORMATS, GUNICORN_DEFAULT, NGINX_COMBINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

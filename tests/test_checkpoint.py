@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resuming import Resumed
 
-from logstatsd import checkpoint
-from logstatsd.checkpoint import Checkpoint, LogState, Point, Position, Store, default_path, load, save
 from logstatsd.errors import LockedError, StateError
+from logstatsd.tail import checkpoint
+from logstatsd.tail.checkpoint import Checkpoint, LogState, Point, Position, Store, default_path, load, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ class TestDurable:
 
     def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(self, path: Path) -> None:
         program = (
-            "import sys; from pathlib import Path; from logstatsd.checkpoint import *\n"
+            "import sys; from pathlib import Path; from logstatsd.tail.checkpoint import *\n"
             "n = 0\n"
             "while True:\n"
             "    n += 1\n"
@@ -235,7 +235,7 @@ class TestDurable:
 
 
 HOLDER = (
-    "import os, sys, time; from logstatsd.checkpoint import Store\n"
+    "import os, sys, time; from logstatsd.tail.checkpoint import Store\n"
     "with Store(sys.argv[1], sys.argv[2], wait='wait' in sys.argv):\n"
     "    if 'fork' in sys.argv and os.fork() == 0:\n"
     "        os.write(1, b'held\\n'); time.sleep(60); os._exit(0)\n"

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 
 from logstatsd import __version__
 from logstatsd.cli import cli
-from logstatsd.routes import dump_snapshot
+from logstatsd.routing.snapshot import dump_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstatsd.clocks import UNITS, duration_us, moment_s, zone_of
+from logstatsd.formats.times import UNITS, duration_us, moment_s, zone_of
 
 AT_S = datetime(2026, 11, 22, 13, 25, 15, tzinfo=UTC).timestamp()
 

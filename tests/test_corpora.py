@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 from reading import entry
 
-from logstatsd.detect import detect
-from logstatsd.rows import iso
+from logstatsd.formats.detect import detect
+from logstatsd.formats.times import iso_logged
 
 
 class Case(NamedTuple):
@@ -180,7 +180,7 @@ def test_a_line_is_read_as_its_source_says(case: Case) -> None:
 
     assert found.rejected == ""
     assert (found.method, found.target.decode(), found.status) == (case.method, case.target, case.status)
-    assert (iso(found.time), found.duration_us) == (case.time, case.duration_us)
+    assert (iso_logged(found.time), found.duration_us) == (case.time, case.duration_us)
 
 
 def test_one_ingress_log_is_one_format() -> None:

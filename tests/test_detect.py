@@ -9,11 +9,11 @@ import sample
 from reading import entry
 from servers import SAMPLE_LOGS
 
-from logstatsd.detect import Detected, choose, detect
 from logstatsd.errors import FormatError
-from logstatsd.formats import parse_layout
-from logstatsd.presets import FORMATS
-from logstatsd.scan import Scanner
+from logstatsd.formats.detect import Detected, choose, detect
+from logstatsd.formats.logformat import parse_layout
+from logstatsd.formats.presets import FORMATS
+from logstatsd.scan.scanner import Scanner
 
 
 def found_in(*lines: str | bytes, **fields: str) -> Detected:
@@ -93,7 +93,7 @@ def test_broken_and_foreign_lines_do_not_matter(name: str) -> None:
 
 def test_another_programs_colours_do_not_make_a_log_a_coloured_one() -> None:
     lines = (SAMPLE_LOGS / "nginx.log").read_bytes() + b"\x1b[31mworker\x1b[0m exiting\n"
-    assert detect(lines, "nginx.log").log_format.carriers == ()
+    assert detect(lines, "nginx.log").log_format.envelopes == ()
 
 
 def test_a_log_that_got_its_durations_lately_is_read_for_them() -> None:

@@ -10,11 +10,11 @@ from datadog.dogstatsd.base import DogStatsd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstatsd import dialects
-from logstatsd.dialects import DIALECTS, WIRE_TYPES, format_ms, format_s
+from logstatsd.delivery import dialects
+from logstatsd.delivery.dialects import DIALECTS, WIRE_TYPES, format_ms, format_s
+from logstatsd.delivery.naming import Metric, Naming, safe_constant_tag
 from logstatsd.errors import OptionError
-from logstatsd.naming import Metric, Naming, safe_constant_tag
-from logstatsd.routes import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
+from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
 
 USERS = Metric("shop.api.request", ("http_method:GET", "url_rule:/users/_int:id_"))
 
@@ -91,7 +91,7 @@ def test_whatever_is_in_a_log_one_sample_is_one_well_formed_metric(
     for metric in naming.metrics(route, method, status):
         tagged = metric._replace(tags=(*metric.tags, safe_constant_tag("team:" + constant)))
         head, tail = DIALECTS[dialect].encode(tagged, WIRE_TYPES[naming.wire_type], rate, None)
-        line = (head + dialects.FORMATS[naming.unit](duration_us) + tail).decode()
+        line = (head + dialects.UNIT_WRITERS[naming.unit](duration_us) + tail).decode()
         found = GRAMMARS[dialect].fullmatch(line)
         assert found, line
         assert Decimal(found["value"]) * {"ms": 1000, "s": 1_000_000}[naming.unit] == duration_us
@@ -140,7 +140,7 @@ def test_live_and_replayed_bytes_are_the_same(
     client.socket = recorder = Recorder()
     naming = Naming("shop", scheme, tags=("team:web",))
     (metric,) = naming.metrics(route, method, status)
-    value = dialects.FORMATS[naming.unit](duration_us)
+    value = dialects.UNIT_WRITERS[naming.unit](duration_us)
     {"timing": client.timing, "distribution": client.distribution}[naming.wire_type](
         metric.name, value.decode(), tags=list(metric.tags)
     )

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from logstatsd import errors
 from logstatsd.cli import cli
-from logstatsd.config import defaults, options
+from logstatsd.cli.config import defaults, options
 
 if TYPE_CHECKING:
     from pathlib import Path

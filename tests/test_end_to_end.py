@@ -22,11 +22,11 @@ from receivers import Series, receiving, series
 from servers import COMBINED, GUNICORN_DEFAULT, ROOT, SAMPLE_LOGS, Address, exchange, gunicorn, nginx, statsd
 from traffic import Request, traffic
 
-from logstatsd import apps
-from logstatsd.detect import detect
-from logstatsd.labels import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
-from logstatsd.routes import Router
-from logstatsd.scan import Labels
+from logstatsd.formats.detect import detect
+from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.scan.labels import Labels
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

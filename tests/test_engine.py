@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,23 @@ import chores
 import pytest
 import sample
 
-from logstatsd import engine, pipeline, sources
-from logstatsd.pipeline import Run, Settler, open_logs
-from logstatsd.summary import Summary
-from logstatsd.workers import WorkerError, processes
+from logstatsd import engine
+from logstatsd.engine.processes import WorkerError
+from logstatsd.engine.processes import run as processes
+from logstatsd.report.summary import Summary
+from logstatsd.scan import run as pipeline
+from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.settle import Settler
+from logstatsd.sources import source as sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEAVY = ("click", "datadog", "flask", "jinja2", "requests", "rich", "werkzeug")
 NGINX_LOG = sample.LOGS / "nginx.log"
-ENGINES = pytest.mark.parametrize("run", engine.ENGINES.values(), ids=engine.ENGINES)
+ENGINES = pytest.mark.parametrize(
+    "run", [partial(engine.run, name) for name in engine.ENGINES], ids=engine.ENGINES
+)
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +246,7 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
     assert json.loads(done.stdout)["rows"][0]["rule"] == "/health"
     imported = [path.read_text() for path in tmp_path.glob("imports.*")]
     names = {line.rpartition("|")[2].strip() for text in imported for line in text.splitlines()}
-    assert "logstatsd.scan" in names, "the spy was not asked"
+    assert "logstatsd.scan.scanner" in names, "the spy was not asked"
     assert not {name.partition(".")[0] for name in names} & set(HEAVY)
 
 

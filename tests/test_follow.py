@@ -15,10 +15,10 @@ from pace import pace
 from resuming import Resumed, numbers
 from servers import poll
 
-from logstatsd import follow as follow_module
-from logstatsd.checkpoint import LogState, load
-from logstatsd.follow import Control, follow
-from logstatsd.rotation import start
+from logstatsd.tail import follow as follow_module
+from logstatsd.tail.checkpoint import LogState, load
+from logstatsd.tail.follow import Control, follow
+from logstatsd.tail.resume import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from reading import entries, entry
 
 from logstatsd.errors import FormatError
-from logstatsd.fields import APACHE, GUNICORN, NGINX, Field
-from logstatsd.formats import LogFormat, parse_layout
-from logstatsd.patterns import parse_line
-from logstatsd.presets import FORMATS, NGINX_COMBINED, Preset
-from logstatsd.rows import iso
+from logstatsd.formats.fields import APACHE, GUNICORN, NGINX, Field
+from logstatsd.formats.logformat import LogFormat, parse_layout
+from logstatsd.formats.presets import FORMATS, NGINX_COMBINED, Preset
+from logstatsd.formats.text_reader import parse_line
+from logstatsd.formats.times import iso_logged
 
 TIMED = FORMATS["nginx"].log_format
 GUNICORN_TIMED = FORMATS["gunicorn"].log_format
@@ -32,7 +32,7 @@ def test_a_preset_reads_its_sample_as_its_row_says(preset: Preset) -> None:
 
     assert found.rejected == ""
     assert (found.method, found.target.decode(), found.status) == preset.expected[:3]
-    assert (iso(found.time), found.duration_us) == preset.expected[3:]
+    assert (iso_logged(found.time), found.duration_us) == preset.expected[3:]
 
 
 @pytest.mark.parametrize("preset", FORMATS.values(), ids=FORMATS)
@@ -48,7 +48,7 @@ def test_a_format_pickles_small_and_survives_json() -> None:
 
     assert len(pickle.dumps(TIMED)) < 600
     assert pickle.loads(pickle.dumps(TIMED)) == TIMED
-    named = replace(TIMED.assign("duration", "request_time"), carriers=("cri",))
+    named = replace(TIMED.assign("duration", "request_time"), envelopes=("cri",))
     assert LogFormat.from_data(json.loads(json.dumps(asdict(named)))) == named
 
 

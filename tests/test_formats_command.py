@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from servers import SAMPLE_LOGS, Address, exchange, free_port, gunicorn, nginx, running
 
 from logstatsd.cli import cli
-from logstatsd.detect import detect
-from logstatsd.presets import FORMATS
+from logstatsd.formats.detect import detect
+from logstatsd.formats.presets import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +154,7 @@ def test_what_nginx_sends_to_syslog_is_read(tmp_path: Path, syslog: socket.socke
 
     assert line.startswith(b"<")
     found = detect(line, "syslog")
-    assert (found.log_format.name, found.log_format.carriers) == ("nginx", ("syslog",))
+    assert (found.log_format.name, found.log_format.envelopes) == ("nginx", ("syslog",))
 
 
 def test_what_gunicorn_sends_to_syslog_is_read(tmp_path: Path, syslog: socket.socket) -> None:
@@ -165,7 +165,7 @@ def test_what_gunicorn_sends_to_syslog_is_read(tmp_path: Path, syslog: socket.so
         line = received(syslog)
 
     found = detect(line, "syslog")
-    assert (found.log_format.name, found.log_format.carriers) == ("gunicorn-default", ("syslog",))
+    assert (found.log_format.name, found.log_format.envelopes) == ("gunicorn-default", ("syslog",))
 
 
 # --- from Werkzeug's own server -------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import re
 import pytest
 from servers import ROOT
 
-from logstatsd.carriers import CARRIERS
-from logstatsd.detect import JSON_KEYS
 from logstatsd.errors import FormatError
-from logstatsd.formats import parse_layout
-from logstatsd.presets import FORMATS
+from logstatsd.formats.detect import JSON_KEYS
+from logstatsd.formats.envelopes import ENVELOPES
+from logstatsd.formats.logformat import parse_layout
+from logstatsd.formats.presets import FORMATS
 
 MANUAL = ROOT / "docs" / "formats.md"
 
@@ -55,11 +55,11 @@ TABLES = {
         ("role", "keys"),
         [(role, " ".join(cell(key) for key, _ in keys)) for role, keys in JSON_KEYS.items()],
     ),
-    "carriers": table(
+    "envelopes": table(
         ("name", "what", "a line"),
         [
-            (cell(name), carrier.about, cell(carrier.sample.replace("\x1b", "\\x1b")))
-            for name, carrier in CARRIERS.items()
+            (cell(name), envelope.about, cell(envelope.sample.replace("\x1b", "\\x1b")))
+            for name, envelope in ENVELOPES.items()
         ],
     ),
 }

@@ -11,9 +11,9 @@ from batches import series
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstatsd.interleave import by_bucket, in_time
-from logstatsd.pipeline import Run, open_logs
-from logstatsd.scan import Batch
+from logstatsd.model.batch import Batch
+from logstatsd.scan.merge import by_bucket, in_time
+from logstatsd.scan.run import Run, open_logs
 
 START = datetime(2026, 11, 22, 13, tzinfo=UTC)
 

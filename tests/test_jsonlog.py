@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import entries, entry
 
-from logstatsd.formats import LogFormat, parse_layout
+from logstatsd.formats.logformat import LogFormat, parse_layout
 
 NGINX = LogFormat(
     "given",

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from logstatsd.dialects import DIALECTS, format_ms
+from logstatsd.delivery.dialects import DIALECTS, format_ms
+from logstatsd.delivery.encoders.timings import TimingEncoder
+from logstatsd.delivery.listener import Listener, Sample, Tally, parse, render
+from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.sink import open_sink
 from logstatsd.errors import OptionError
-from logstatsd.listen import Listener, Sample, Tally, clean, parse, render
-from logstatsd.naming import Naming
-from logstatsd.replay import Replay
-from logstatsd.routes import Route
-from logstatsd.sink import open_sink
+from logstatsd.model.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,13 +155,16 @@ def test_names_cannot_act_on_the_terminal(name: str) -> None:
     text = shown(tally)
     for act in ("\x1b[2J", "\x1b]", "\x07", "\r", "\u202e", "\x1b[1;31m"):
         assert act not in text
-    assert clean(name).replace("\\x", "") != ""
     if name.startswith("["):
         assert name in text
 
 
 def test_a_name_without_end_is_cut() -> None:
-    assert clean("x" * 10_000) == "x" * 200 + "…"
+    tally = Tally()
+    tally.add(b"x" * 10_000 + b":1|ms")
+    text = "".join(shown(tally).split())
+    assert 199 <= text.count("x") <= 200
+    assert "…" in text
 
 
 # --- listening ------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def replay_to(listener: Listener, values: int) -> None:
         host, _, port = where.rpartition(":")
         sink = open_sink(host, int(port), tcp=listener.address.startswith("tcp"))
     with sink:
-        sending = Replay(Naming("shop"), sink)
+        sending = TimingEncoder(Naming("shop"), sink)
         sending.add(busy_batch(values))
         assert sending.finish().sent == values
 

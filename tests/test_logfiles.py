@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from logstatsd.errors import InputError
-from logstatsd.logfiles import expand, rotation
-from logstatsd.sources import find
+from logstatsd.sources.paths import expand, split_rotation
+from logstatsd.sources.source import find
 
 # Each row: the files of one log, oldest first, as some rotation writes them.
 ROTATIONS = {
@@ -52,14 +52,16 @@ def create(*names: str) -> None:
 def test_rotated_files_come_in_time_order(folder, names, given):
     create(*names)
     assert expand(given or sorted(names)) == names
-    assert len({rotation(name)[0] for name in names}) == 1
+    assert len({split_rotation(name)[0] for name in names}) == 1
 
 
 @pytest.mark.parametrize(
     "name", ["access.10.0.0.1.log", "api.v1.log", "shop-2.log", "port8000.log", "a.99991399.log"]
 )
 def test_other_numbers_are_part_of_the_name(name):
-    assert rotation(name)[1] == (True, "", 0) or rotation(name)[0] != rotation("access.log")[0]
+    assert (
+        split_rotation(name)[1] == (True, "", 0) or split_rotation(name)[0] != split_rotation("access.log")[0]
+    )
 
 
 def test_logs_of_one_folder_stay_apart(folder):

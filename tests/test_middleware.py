@@ -22,9 +22,9 @@ from werkzeug.routing import Map
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from logstatsd import StatsdMiddleware
-from logstatsd.apps import from_object
 from logstatsd.errors import AppError, OptionError
-from logstatsd.middleware import CPU_HEADER, CPU_KEY
+from logstatsd.live.middleware import CPU_HEADER, CPU_KEY
+from logstatsd.routing.app import from_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -222,7 +222,7 @@ class Hand(threading.local):
 def wall(monkeypatch: pytest.MonkeyPatch) -> Hand:
     """The wall clock."""
     clock = Hand()
-    monkeypatch.setattr("logstatsd.middleware.time.perf_counter_ns", clock)
+    monkeypatch.setattr("logstatsd.live.middleware.time.perf_counter_ns", clock)
     return clock
 
 
@@ -230,7 +230,7 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Hand:
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Hand:
     """The thread's CPU clock."""
     clock = Hand()
-    monkeypatch.setattr("logstatsd.middleware.time.thread_time_ns", clock)
+    monkeypatch.setattr("logstatsd.live.middleware.time.thread_time_ns", clock)
     return clock
 
 

@@ -15,7 +15,8 @@ from receivers import receiving, series
 from servers import ROOT, gunicorn, nginx, poll
 from traffic import Request
 
-from logstatsd import StatsdMiddleware, timing
+from logstatsd import StatsdMiddleware
+from logstatsd.live import timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from live import Broken, Recorder
 from receivers import receiving, series
 
 import logstatsd
-from logstatsd import StatsD, TimingStats, timing
+from logstatsd import StatsD, TimingStats
+from logstatsd.live import timing
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from datadog.util.format import normalize_tags
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstatsd.delivery.naming import MAX_CHARS, Metric, Naming
 from logstatsd.errors import OptionError
-from logstatsd.naming import MAX_CHARS, Metric, Naming
-from logstatsd.routes import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
+from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
 
 USERS = Route("/users/<int:id>", "users.get", "matched")
 routes = st.builds(Route, st.text(), st.text() | st.none(), st.just("matched")) | st.sampled_from(
@@ -127,6 +127,6 @@ def test_whatever_the_log_and_the_app_hold_names_and_tags_are_safe_and_bounded(
 
 
 def test_naming_is_light_enough_for_every_worker_of_an_app() -> None:
-    code = "import sys, logstatsd.naming; print('datadog' in sys.modules, 'flask' in sys.modules)"
+    code = "import sys, logstatsd.delivery.naming; print('datadog' in sys.modules, 'flask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

@@ -14,14 +14,14 @@ import pytest
 from reading import entries
 from servers import COMBINED, COMBINED_TIMED, GUNICORN_DEFAULT, SAMPLE_LOGS, exchange, gunicorn, nginx
 
-from logstatsd.detect import choose
-from logstatsd.formats import parse_layout
-from logstatsd.patterns import parse_line
+from logstatsd.formats.detect import choose
+from logstatsd.formats.logformat import parse_layout
+from logstatsd.formats.text_reader import parse_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from logstatsd.formats import LogFormat
+    from logstatsd.formats.logformat import LogFormat
 
 
 class Sent(NamedTuple):

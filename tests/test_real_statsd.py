@@ -10,9 +10,9 @@ from batches import busy_batch
 from servers import statsd
 from statsd_servers import collectd, statsd_exporter
 
-from logstatsd.naming import Naming
-from logstatsd.replay import Replay
-from logstatsd.sink import Sink, open_sink
+from logstatsd.delivery.encoders.timings import TimingEncoder
+from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.sink import Sink, open_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def replay(sink: Sink, least_ms: int = 0, **options: object) -> tuple[Counter[st
     counts: Counter[str] = Counter()
     sums: dict[str, float] = {}
     with sink:
-        sending = Replay(Naming("shop"), sink, **options)  # type: ignore[arg-type]
+        sending = TimingEncoder(Naming("shop"), sink, **options)  # type: ignore[arg-type]
         for seed in range(VALUES // 10_000):
             batch = busy_batch(10_000, seed, least_ms=least_ms)
             for series, durations in batch.timings.items():

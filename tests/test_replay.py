@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from receivers import parse
 
+from logstatsd.delivery.encoders.encoder import Packer, Totals
+from logstatsd.delivery.encoders.timings import LogClock, TimingEncoder, time_note
+from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.sink import FileSink, Sink
 from logstatsd.errors import OptionError
-from logstatsd.naming import Naming
-from logstatsd.replay import LogClock, Packer, Replay, Totals, time_note
-from logstatsd.routes import NOT_THE_APP, UNMATCHED, Route
-from logstatsd.scan import Batch
-from logstatsd.sink import FileSink, Sink
+from logstatsd.model.batch import Batch
+from logstatsd.model.route import NOT_THE_APP, UNMATCHED, Route
 
 
 class Payloads(Sink):
@@ -44,7 +45,7 @@ class Payloads(Sink):
 def replayed(*batches: Batch, **options: object) -> tuple[list[str], Totals]:
     """The lines that batches become, and the totals."""
     sink = Payloads()
-    sending = Replay(Naming("shop"), sink, **options)  # type: ignore[arg-type]
+    sending = TimingEncoder(Naming("shop"), sink, **options)  # type: ignore[arg-type]
     for item in batches:
         sending.add(item)
     totals = sending.finish()
@@ -81,7 +82,7 @@ def test_what_the_server_answered_by_itself_is_sent_like_any_other() -> None:
 
 def test_cpu_times_and_endpoints_have_their_own_metrics_and_are_due_too() -> None:
     sink = Payloads()
-    sending = Replay(Naming("shop", per_endpoint=True), sink)
+    sending = TimingEncoder(Naming("shop", per_endpoint=True), sink)
     sending.add(Batch(timings={series(): {1_000: 2}}, cpu={series(): {500: 2}}))
     totals = sending.finish()
     names = Counter(parse(line).series.name for line in sink.lines)
@@ -91,7 +92,7 @@ def test_cpu_times_and_endpoints_have_their_own_metrics_and_are_due_too() -> Non
 
 def test_the_otel_scheme_is_a_distribution_in_seconds() -> None:
     sink = Payloads()
-    sending = Replay(Naming("shop", scheme="otel"), sink)
+    sending = TimingEncoder(Naming("shop", scheme="otel"), sink)
     sending.add(batch(12_345))
     sending.finish()
     assert sink.lines[0].startswith("http.server.request.duration:0.012345|d|#http.request.method:GET")
@@ -114,7 +115,7 @@ def test_series_beyond_the_limit_fold_into_one_and_are_counted() -> None:
 
 def test_constant_tags_of_the_environment_come_last() -> None:
     sink = Payloads("env:prod", "canary")
-    sending = Replay(Naming("shop", tags=("team:web",)), sink)
+    sending = TimingEncoder(Naming("shop", tags=("team:web",)), sink)
     sending.add(batch(1_000, route=UNMATCHED))
     sending.finish()
     assert sink.lines[0].endswith("url_rule:unmatched,team:web,env:prod,canary")
@@ -122,7 +123,7 @@ def test_constant_tags_of_the_environment_come_last() -> None:
 
 def test_a_dry_run_writes_whole_lines_to_a_file() -> None:
     out = io.BytesIO()
-    sending = Replay(Naming("shop"), FileSink(out))
+    sending = TimingEncoder(Naming("shop"), FileSink(out))
     sending.add(busy_batch(1_000))
     sending.finish()
     assert out.getvalue().count(b"\n") == 1_000
@@ -132,7 +133,7 @@ def test_a_dry_run_writes_whole_lines_to_a_file() -> None:
 @pytest.mark.parametrize("options", [{"sample_rate": 0}, {"sample_rate": 1.5}, {"speed": 0}, {"speed": -1}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="--"):
-        Replay(Naming("shop"), Payloads(), **options)  # type: ignore[arg-type]
+        TimingEncoder(Naming("shop"), Payloads(), **options)  # type: ignore[arg-type]
 
 
 durations = st.dictionaries(st.none() | st.integers(0, 10**7), st.integers(1, 300), min_size=1, max_size=30)
@@ -156,7 +157,7 @@ def test_every_value_arrives_once_and_exactly_in_payloads_that_fit(
     made: list[dict[object, dict[int | None, int]]], pack: bool
 ) -> None:
     sink = Payloads()
-    sending = Replay(Naming("shop"), sink, pack=pack)
+    sending = TimingEncoder(Naming("shop"), sink, pack=pack)
     expected: Counter[tuple[str, str, float]] = Counter()
     for timings in made:
         sending.add(Batch(timings=timings))  # type: ignore[arg-type]
@@ -221,14 +222,15 @@ def test_the_log_is_replayed_at_its_own_pace(speed: float, took_s: float) -> Non
 def test_with_a_speed_each_second_of_the_log_is_sent_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, moments = Clock(), []
     monkeypatch.setattr(
-        "logstatsd.replay.LogClock", lambda speed: LogClock(speed, lambda: clock.now_s, clock.sleep)
+        "logstatsd.delivery.encoders.timings.LogClock",
+        lambda speed: LogClock(speed, lambda: clock.now_s, clock.sleep),
     )
 
     class Timed(Payloads):
         def send(self, payload: bytes, values: int) -> None:
             moments.append((round(clock.now_s, 6), values))
 
-    sending = Replay(Naming("shop"), Timed(), speed=10)
+    sending = TimingEncoder(Naming("shop"), Timed(), speed=10)
     tally = {series(at_s=at_s): {1_000: at_s - 1_000} for at_s in (1_009, 1_001, 1_004)}
     sending.add(Batch(timings=tally))  # type: ignore[arg-type]
     assert moments == [(0.0, 1), (0.3, 4), (0.8, 9)]

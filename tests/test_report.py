@@ -22,21 +22,15 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from logstatsd import cli
-from logstatsd.labels import UNMATCHED, Route
-from logstatsd.pipeline import Run, Settler, open_logs
-from logstatsd.report import (
-    COLUMNS,
-    RENDERERS,
-    SORTS,
-    caption,
-    human,
-    rows,
-    table_rows,
-)
-from logstatsd.scan import Batch, Durations
-from logstatsd.session import show
-from logstatsd.summary import DIMENSIONS, Excluded, Summary
-from logstatsd.tables import Title, fitting, folded
+from logstatsd.cli.console import show
+from logstatsd.model.batch import Batch, Durations
+from logstatsd.model.filters import Excluded
+from logstatsd.model.route import UNMATCHED, Route
+from logstatsd.report.render import COLUMNS, RENDERERS, SORTS, caption, human, rows, table_rows
+from logstatsd.report.summary import DIMENSIONS, Summary
+from logstatsd.report.tables import Title, fitting, folded
+from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.settle import Settler
 
 GOLDEN = Path(__file__).parent / "golden"
 

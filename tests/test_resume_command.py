@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sample
 
-from logstatsd.routes import dump_snapshot
+from logstatsd.routing.snapshot import dump_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,8 +208,15 @@ def test_with_nothing_new_neither_app_nor_client_is_imported(options: list[str],
     command.insert(1, "-Ximporttime")
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=60, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "logstatsd.resuming" in imported
-    assert not imported & {"datadog", "flask", "werkzeug", "rich", "logstatsd.apps", "logstatsd.sink"}
+    assert "logstatsd.cli.resume" in imported
+    assert not imported & {
+        "datadog",
+        "flask",
+        "werkzeug",
+        "rich",
+        "logstatsd.routing.app",
+        "logstatsd.delivery.sink",
+    }
 
 
 def test_a_pattern_stands_for_the_logs_there_are(here: Path, server: Server) -> None:

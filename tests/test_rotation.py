@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resuming import Resumed, lines, numbers
 
-from logstatsd import portions as portions_module
-from logstatsd import rotation
-from logstatsd.checkpoint import LogState
 from logstatsd.errors import InputError
-from logstatsd.generations import Generation, is_generation
-from logstatsd.portions import whole_lines
-from logstatsd.rotation import resume, start
+from logstatsd.tail import plan as portions_module
+from logstatsd.tail import resume as rotation
+from logstatsd.tail.checkpoint import LogState
+from logstatsd.tail.plan import whole_lines_bytes
+from logstatsd.tail.resume import resume, start
+from logstatsd.tail.rotated import LogFile, is_rotated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ class TestRotated:
         compress(log.beside(".1"))
         log.log.touch()
         assert log.run() == []
-        monkeypatch.setattr(Generation, "_decoded", lambda self: pytest.fail("decompressed again"))
+        monkeypatch.setattr(LogFile, "_decoded", lambda self: pytest.fail("decompressed again"))
         assert log.run() == []
 
     def test_a_compressed_file_that_is_still_being_made_is_left_alone(self, log: Resumed) -> None:
@@ -462,7 +462,7 @@ class TestRaces:
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log.append(6, 200)
-        monkeypatch.setattr("logstatsd.generations.BLOCK", 4096)
+        monkeypatch.setattr("logstatsd.tail.rotated.BLOCK", 4096)
         with resume(str(log.log), start(str(log.log))) as plan:
             portions = plan.portions()
             first = next(portions)
@@ -490,7 +490,7 @@ class TestRaces:
         log.rename(".1")
         log.append(6, 6, to=".1")
         log.append(7, 7)
-        monkeypatch.setattr(rotation, "generations", self._then(lambda: log.append(8, 8, to=".1")))
+        monkeypatch.setattr(rotation, "log_files", self._then(lambda: log.append(8, 8, to=".1")))
         assert log.run() == [6, 7]
         assert log.run() == [8]
 
@@ -498,7 +498,7 @@ class TestRaces:
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log.append(6, 8)
-        monkeypatch.setattr(rotation, "generations", self._then(lambda: log.copytruncate(".1")))
+        monkeypatch.setattr(rotation, "log_files", self._then(lambda: log.copytruncate(".1")))
         assert log.run() == [6, 7, 8]
         assert log.notes == []
 
@@ -510,15 +510,15 @@ class TestRaces:
             log.append(9, 9)
 
         log.append(6, 8)
-        monkeypatch.setattr(rotation, "generations", self._then(rotate))
+        monkeypatch.setattr(rotation, "log_files", self._then(rotate))
         assert log.run() == [6, 7, 8, 9]
 
     def _then(self, action):  # type: ignore[no-untyped-def]
-        """`generations`, and after its first answer the action."""
-        original = rotation.generations
+        """`log_files`, and after its first answer the action."""
+        original = rotation.log_files
         actions = [action]
 
-        def listed(log: str) -> list[Generation]:
+        def listed(log: str) -> list[LogFile]:
             files = original(log)
             if actions:
                 actions.pop()()
@@ -541,17 +541,17 @@ access-2.log access-api.log error.log.1 access.logs access.log.d access.log.1.2.
 
 @pytest.mark.parametrize("name", GENERATIONS.split())
 def test_names_of_generations(name: str) -> None:
-    assert is_generation(name, "access.log")
+    assert is_rotated(name, "access.log")
 
 
 @pytest.mark.parametrize("name", OTHERS.split())
 def test_names_of_other_files(name: str) -> None:
-    assert not is_generation(name, "access.log")
+    assert not is_rotated(name, "access.log")
 
 
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"a", b"\n")), st.integers(1, 5))
 def test_whole_lines_are_the_most_that_are_asked_for(data: bytes, most: int) -> None:
-    length = whole_lines(data, most)
+    length = whole_lines_bytes(data, most)
     wanted = min(most, data.count(b"\n"))
     assert data[:length].count(b"\n") == wanted
     assert length == 0 or data[length - 1 : length] == b"\n"

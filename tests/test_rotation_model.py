@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resuming import Resumed
 
-from logstatsd import checkpoint
+from logstatsd.tail import checkpoint
 
 BATCH = 3
 

@@ -15,9 +15,11 @@ from flask import Flask
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from logstatsd import apps, routes
 from logstatsd.errors import AppError
-from logstatsd.routes import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route, Router
+from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
+from logstatsd.routing import app as apps
+from logstatsd.routing import router as routes
+from logstatsd.routing.router import Router
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -302,5 +304,8 @@ def test_a_missing_snapshot_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_router_needs_neither_flask_nor_werkzeug() -> None:
-    code = "import sys, logstatsd.routes; sys.exit(bool({'flask', 'werkzeug', 'click'} & set(sys.modules)))"
+    code = (
+        "import sys, logstatsd.routing.router;"
+        "sys.exit(bool({'flask', 'werkzeug', 'click'} & set(sys.modules)))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

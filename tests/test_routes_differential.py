@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from flask_referee import adapter_for, what_flask_matched
 from random_maps import RandomApp
 
-from logstatsd import apps
-from logstatsd.routes import Router, Undecided, dump_snapshot
+from logstatsd.model.route import Undecided
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.routing.snapshot import dump_snapshot
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter

@@ -19,8 +19,10 @@ from flask_referee import adapter_for, what_flask_matched
 from servers import ROOT, gunicorn
 from test_real_routing import GUNICORN_FORMAT, drive, logstatsd, recorded, text_lines, wrong
 
-from logstatsd import apps
-from logstatsd.routes import Router, Undecided, dump_snapshot
+from logstatsd.model.route import Undecided
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
+from logstatsd.routing.snapshot import dump_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

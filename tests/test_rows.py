@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logstatsd.cli import cli
-from logstatsd.jsonlines import as_line
-from logstatsd.labels import Route
-from logstatsd.presets import FORMATS
-from logstatsd.routes import dump_snapshot
-from logstatsd.rows import LineReader
-from logstatsd.scan import LINE_LIMIT, Scanner
+from logstatsd.formats.presets import FORMATS
+from logstatsd.model.route import Route
+from logstatsd.routing.snapshot import dump_snapshot
+from logstatsd.scan.entries import LineReader
+from logstatsd.scan.jsonlines import as_line
+from logstatsd.scan.scanner import Scanner
+from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
     from click.testing import Result

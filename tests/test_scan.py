@@ -13,11 +13,13 @@ import sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logstatsd.clocks import moment_s
-from logstatsd.detect import detect
-from logstatsd.formats import LogFormat, parse_layout
-from logstatsd.presets import FORMATS
-from logstatsd.scan import LINE_LIMIT, SAMPLES, Batch, Scanner, Window, slices, without_long_lines
+from logstatsd.formats.detect import detect
+from logstatsd.formats.logformat import LogFormat, parse_layout
+from logstatsd.formats.presets import FORMATS
+from logstatsd.formats.times import moment_s
+from logstatsd.model.batch import SAMPLES, Batch, Window
+from logstatsd.scan.scanner import Scanner, slices, without_long_lines
+from logstatsd.sources.lines import LINE_LIMIT
 
 TEXT_LOGS = ["nginx.log", "gunicorn.log", "gunicorn_default.log"]
 NGINX = FORMATS["nginx"].log_format
@@ -53,7 +55,7 @@ def added(batches: list[Batch]) -> Batch:
         total.lines += batch.lines
         total.outside += batch.outside
         total.rejected.update(batch.rejected)
-        total.saw(moment for moment in (batch.first_s, batch.last_s) if moment is not None)
+        total.extend_period(moment for moment in (batch.first_s, batch.last_s) if moment is not None)
         for mine, theirs in ((total.timings, batch.timings), (total.pending, batch.pending)):
             for series, durations in theirs.items():  # type: ignore[attr-defined]
                 mine[series] = dict(Counter(mine.get(series, {})) + Counter(durations))  # type: ignore[index, attr-defined]
@@ -219,7 +221,7 @@ def test_buckets_split_a_series_by_time() -> None:
 
 
 def test_a_flood_of_distinct_targets_is_counted_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logstatsd.scan.REMEMBERED", 100)
+    monkeypatch.setattr("logstatsd.scan.labels.REMEMBERED", 100)
     scanner = Scanner(NGINX, sample.router())
     for part in range(5):
         batch = scanner.scan(b"".join(line(f"/x{part}-{n}") for n in range(500)))

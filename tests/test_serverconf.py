@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from reading import entry
 
-from logstatsd.detect import choose, detect
 from logstatsd.errors import FormatError, InputError
-from logstatsd.presets import FORMATS, GUNICORN_DEFAULT
-from logstatsd.serverconf import formats_of
+from logstatsd.formats.config_files import formats_of
+from logstatsd.formats.detect import choose, detect
+from logstatsd.formats.presets import FORMATS, GUNICORN_DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_a_line_that_docker_carries_is_in_the_configured_format_too(nginx_conf: 
         b'"', b'\\"'
     )
 
-    assert detect(line + b"\n", "x.log", given=f"@{nginx_conf}").log_format.carriers == ("docker",)
+    assert detect(line + b"\n", "x.log", given=f"@{nginx_conf}").log_format.envelopes == ("docker",)
 
 
 def test_access_log_without_a_format_is_combined(tmp_path: Path) -> None:

@@ -18,16 +18,18 @@ from batches import busy_batch
 from receivers import receiving
 from servers import Address, free_port
 
-from logstatsd import queues
+from logstatsd.delivery import socket_queues as queues
+from logstatsd.delivery.encoders.timings import TimingEncoder
+from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.sink import REMOTE_RATE, Sink, SocketSink, open_file_sink, open_sink
+from logstatsd.delivery.socket_queues import Queue
+from logstatsd.delivery.transports import Udp
 from logstatsd.errors import UndeliveredError, UnreachableError
-from logstatsd.naming import Naming
-from logstatsd.queues import Queue
-from logstatsd.replay import Replay, Totals
-from logstatsd.sink import REMOTE_RATE, Sink, SocketSink, open_file_sink, open_sink
-from logstatsd.transports import Udp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from logstatsd.delivery.encoders.encoder import Totals
 
 TRANSPORTS = ["udp", "unixgram", "unixstream", "tcp"]
 PAYLOAD = b"shop.api.request:1|ms\n" * 5
@@ -63,7 +65,7 @@ def open_to() -> Iterator[OpenTo]:
 
 def replay(sink: Sink, values: int, *, pack: bool = False) -> Totals:
     """Send that many values in batches of 10,000, flushing after each, as the command does."""
-    sending = Replay(Naming("shop"), sink, pack=pack)
+    sending = TimingEncoder(Naming("shop"), sink, pack=pack)
     for number in range(values // 10_000):
         sending.add(busy_batch(10_000, seed=number))
         sending.flush()
@@ -307,7 +309,7 @@ def test_a_server_that_does_not_come_back_ends_the_run_with_the_numbers(
 
 def test_the_error_of_a_replay_tells_what_was_delivered(open_to: OpenTo, tmp_path: Path) -> None:
     with Server("unixgram", tmp_path) as server:
-        sending = Replay(Naming("shop"), open_to("unixgram", server.address, timeout_s=0.1))
+        sending = TimingEncoder(Naming("shop"), open_to("unixgram", server.address, timeout_s=0.1))
         server.stop()
         with pytest.raises(UndeliveredError, match=r": 0 of 10,000 values delivered, 10,000 lost$"):
             sending.add(busy_batch(10_000))
@@ -480,7 +482,7 @@ def test_constant_tags_come_from_the_environment_but_for_those_of_this_machine(
     out = io.BytesIO()
     sink = open_file_sink(out)
     assert sink.constant_tags == ("region:eu_west", "canary", "env:prod")
-    sending = Replay(Naming("shop", tags=("team:web",)), sink)
+    sending = TimingEncoder(Naming("shop", tags=("team:web",)), sink)
     sending.add(busy_batch(1))
     sending.finish()
     assert out.getvalue().endswith(b",team:web,region:eu_west,canary,env:prod\n")

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logstatsd import sources
-from logstatsd.compressed import PIECE, READ_STEP
 from logstatsd.errors import InputError
-from logstatsd.sources import BLOCK, LINE_LIMIT, Chunk, Source, bisect, chunks, find, head
+from logstatsd.sources import source as sources
+from logstatsd.sources.compression import PIECE, READ_STEP
+from logstatsd.sources.lines import LINE_LIMIT
+from logstatsd.sources.source import BLOCK, Chunk, Source, bisect, chunks, find, head
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -231,7 +232,9 @@ def test_head_of_a_log_without_whole_lines(tmp_path, log, expected):
 
 
 def in_child(code: str, *, stdin: int | None = None, data: bytes | None = None) -> list[str]:
-    preamble = "from logstatsd.sources import *; from logstatsd.sources import find, head, chunks\n"
+    preamble = (
+        "from logstatsd.sources.source import *; from logstatsd.sources.source import find, head, chunks\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", preamble + code], stdin=stdin, input=data, capture_output=True, check=True
     )

@@ -13,9 +13,11 @@ from batches import USERS, batch, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logstatsd.labels import METHOD_NOT_ALLOWED, UNMATCHED, Route
-from logstatsd.scan import Batch
-from logstatsd.summary import DIMENSIONS, DISTINCT, Distribution, Excluded, Summary, three_digits
+from logstatsd.model.batch import Batch
+from logstatsd.model.distribution import DISTINCT, Distribution, three_digits
+from logstatsd.model.filters import Excluded
+from logstatsd.model.route import METHOD_NOT_ALLOWED, UNMATCHED, Route
+from logstatsd.report.summary import DIMENSIONS, Summary
 
 RANKS = [0.5, 0.95, 0.99]
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from logstatsd.cli.when import moment, window
 from logstatsd.errors import OptionError
-from logstatsd.scan import Window
-from logstatsd.window import moment, window
+from logstatsd.model.batch import Window
 
 KOLKATA = timezone(timedelta(hours=5, minutes=30))
 NOW = datetime(2026, 11, 22, 1, 30, tzinfo=KOLKATA)

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter, RequestRedirect
 
-from logstatsd import apps
-from logstatsd.routes import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Router, Undecided
+from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
+from logstatsd.routing import app as apps
+from logstatsd.routing.router import Router
 
 COMPARED: list[str] = []
 DIFFERENCES: list[str] = []

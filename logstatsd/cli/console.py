@@ -1,0 +1,138 @@
+"""Print to the terminal: data to stdout, messages and progress to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logstatsd.errors import InputError
+from logstatsd.text import clean, clean_bytes
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterator
+
+    from logstatsd.formats.logformat import LogFormat
+    from logstatsd.scan.run import Run
+    from logstatsd.scan.settle import Settler
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Tell a person something on stderr; where that cannot be written, the work goes on untold."""
+    if not quiet:
+        with contextlib.suppress(OSError):
+            click.echo(clean(text, 2_000), err=True)
+
+
+def is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+WIDE = 240
+"""Columns that a table may take where no terminal limits it."""
+
+PROGRESS_ABOVE = 64 << 20
+"""Bytes of log from which on a terminal is shown how far a run has come."""
+
+
+@contextlib.contextmanager
+def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
+    if total_bytes < PROGRESS_ABOVE:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total_bytes)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def account(
+    run: Run, settler: Settler, rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int
+) -> None:
+    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
+    for log in run.logs:
+        for problem in log.source.problems:
+            say(problem)
+    say_rejected(rejected, samples, lines)
+    say_unproven(settler)
+
+
+def say_rejected(rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int) -> None:
+    """Say how many lines were rejected, why, and what the first look like."""
+    if rejected:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
+        say(f"{rejected.total():,} of {lines:,} lines rejected: {why}")
+        for reason, line in samples[:3]:
+            say(f"  {reason}: {clean_bytes(line)}")
+
+
+def say_unproven(settler: Settler) -> None:
+    """Say which requests keep a rule that only the app could have proven."""
+    if settler.unproven:
+        rules = ", ".join(f"{rule} ({count:,})" for rule, count in sorted(settler.unproven.items())[:5])
+        asked = "could not be asked" if settler.app else "were not asked, as the app is not loaded"
+        say(f"{sum(settler.unproven.values()):,} requests keep a rule whose converters {asked}: {rules}")
+
+
+def show(shown: Any, output: str | None) -> None:
+    """Print text or a rich renderable to stdout or to a file. Raises InputError."""
+    try:
+        with click.open_file(output, "w", encoding="utf-8") if output else contextlib.nullcontext() as file:
+            if isinstance(shown, str):
+                click.echo(shown, file=file)
+                return
+            from rich.console import Console  # noqa: PLC0415
+
+            if file is None and sys.stdout.isatty():
+                Console(highlight=False).print(shown)
+                return
+            text, columns = io.StringIO(), os.environ.get("COLUMNS", "")
+            width = int(columns) if columns.isdigit() and int(columns) else WIDE
+            plain = False if file else None
+            Console(file=text, force_terminal=plain, width=width, highlight=False).print(shown)
+            click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()), file=file)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{output or 'stdout'}: cannot be written: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def screen(shown: Callable[[], Any], every_s: float = 1.0) -> Iterator[Callable[[], None]]:
+    """A terminal's whole screen for `shown()`, drawn anew at most that often; nothing elsewhere."""
+    if not sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.live import Live  # noqa: PLC0415
+
+    drawn_s = 0.0
+    with Live(screen=True, auto_refresh=False) as live:
+
+        def refresh() -> None:
+            nonlocal drawn_s
+            if time.monotonic() - drawn_s >= every_s:
+                live.update(shown(), refresh=True)
+                drawn_s = time.monotonic()
+
+        yield refresh
+
+
+_ADVICE = {
+    "nginx": "add $request_time to nginx's log_format, or %(D)s to gunicorn's access_log_format",
+    "gunicorn": "add %(D)s (microseconds) to gunicorn's access_log_format",
+    "apache": "add %D (microseconds) to Apache's LogFormat",
+}
+
+
+def advice(log_format: LogFormat) -> str:
+    """What to add to the server's configuration so that its log has durations."""
+    return _ADVICE.get(log_format.server, _ADVICE["nginx"])

@@ -1,0 +1,1 @@
+"""Metrics on their way to a server: names, wire forms, encoders, sinks."""

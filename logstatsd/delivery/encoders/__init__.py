@@ -1,0 +1,1 @@
+"""Batches to payloads: one module for each form in which timings can be sent."""

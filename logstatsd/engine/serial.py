@@ -1,0 +1,23 @@
+"""Do one task after the other in this process."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int = 1) -> Iterator[Result]:  # noqa: ARG001
+    """Yield the result of each task, in order."""
+    collecting = gc.isenabled()
+    gc.disable()  # rows by the ten thousand and no cycles: collections would cost a quarter of the time
+    try:
+        yield from map(work, tasks)
+    finally:
+        if collecting:
+            gc.enable()

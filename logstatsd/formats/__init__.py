@@ -1,0 +1,1 @@
+"""Log formats: what servers write and how to read it."""

@@ -1,0 +1,1 @@
+"""The same metrics from inside the running app."""

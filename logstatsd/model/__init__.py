@@ -1,0 +1,1 @@
+"""The plain data that flows between the other rooms."""

@@ -1,0 +1,37 @@
+"""What a user leaves out of a log, by rule or endpoint."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from logstatsd.model.batch import Batch
+    from logstatsd.model.route import Route
+
+
+class Excluded:
+    """The rules and endpoints that a user left out, by name or by a pattern such as `static*`."""
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self._patterns = tuple(patterns)
+        self._known: dict[Route, bool] = {}
+
+    def __contains__(self, route: Route) -> bool:
+        if not self._patterns:
+            return False
+        if route not in self._known:
+            names = [name for name in (route.rule, route.endpoint, route.outcome) if name]
+            self._known[route] = any(
+                name == pattern or fnmatchcase(name, pattern) for name in names for pattern in self._patterns
+            )
+        return self._known[route]
+
+    def take_out(self, batch: Batch) -> int:
+        """Take the excluded series out of a Batch; returns how many requests that were."""
+        taken = [series for series in batch.timings if series.route in self]
+        for series in taken:
+            batch.cpu.pop(series, None)
+        return sum(sum(batch.timings.pop(series).values()) for series in taken)

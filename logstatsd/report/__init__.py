@@ -1,0 +1,1 @@
+"""A Summary of a log, and what is drawn of it."""

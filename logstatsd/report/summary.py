@@ -1,0 +1,95 @@
+"""What a report says: requests by group, each with a mergeable distribution of durations of stated error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from logstatsd.model.batch import SAMPLES, Batch, Durations, Series
+from logstatsd.model.distribution import Distribution
+from logstatsd.model.filters import Excluded
+from logstatsd.model.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(slots=True)
+class Group:
+    """The requests of one row of a report."""
+
+    requests: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    wall: Distribution = field(default_factory=Distribution)
+    cpu: Distribution = field(default_factory=Distribution)
+
+
+DIMENSIONS: dict[str, Callable[[Series], str | int]] = {
+    "rule": lambda series: series.route.rule,
+    "endpoint": lambda series: series.route.endpoint or series.route.rule,
+    "method": lambda series: series.method,
+    "status": lambda series: series.status,
+}
+"""What a report can be grouped by, and how a series' value is found."""
+
+
+Key = tuple[Route, tuple[str | int, ...]]
+
+
+@dataclass
+class Summary:
+    """A log's Batches, merged: groups by the dimensions asked for, and what became of every line."""
+
+    by: tuple[str, ...] = ("rule", "method")
+    excluded_routes: Excluded = field(default_factory=Excluded)
+    groups: dict[Key, Group] = field(default_factory=dict)
+    lines: int = 0
+    parsed: int = 0
+    outside: int = 0
+    excluded: int = 0
+    skipped_bytes: int = 0
+    rejections: Counter[str] = field(default_factory=Counter)
+    span: Batch = field(default_factory=Batch)
+
+    def add(self, batch: Batch) -> None:
+        """Merge a Batch whose series have all been decided."""
+        self.lines += batch.lines
+        self.parsed += batch.parsed
+        self.outside += batch.outside
+        self.rejections.update(batch.rejected)
+        self.span.samples += batch.samples[: SAMPLES - len(self.span.samples)]
+        self.span.extend_period(moment for moment in (batch.first_s, batch.last_s) if moment is not None)
+        self.excluded += self.excluded_routes.take_out(batch)
+        for series, durations in batch.timings.items():
+            self._count(self._group(series), series.status, durations)
+        for series, durations in batch.cpu.items():
+            self._group(series).cpu.add(durations)
+
+    def _group(self, series: Series) -> Group:
+        route = series.route
+        if "rule" not in self.by:
+            endpoint = route.endpoint if "endpoint" in self.by else None
+            route = Route("", endpoint, route.outcome)
+        key = (route, tuple(DIMENSIONS[name](series) for name in self.by))
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group()
+        return group
+
+    @staticmethod
+    def _count(group: Group, status: int, durations: Durations) -> None:
+        requests = sum(durations.values())
+        group.requests += requests
+        group.errors_4xx += requests if 400 <= status < 500 else 0
+        group.errors_5xx += requests if 500 <= status < 600 else 0
+        group.wall.add(durations)
+
+    @property
+    def timed(self) -> int:
+        return sum(group.wall.count for group in self.groups.values())
+
+    @property
+    def total_us(self) -> int:
+        return sum(group.wall.total_us for group in self.groups.values())

@@ -1,0 +1,1 @@
+"""From a logged request to the rule that Flask matched."""

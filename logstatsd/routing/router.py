@@ -1,0 +1,313 @@
+"""Router: (method, raw target bytes, host) to a Route, or Undecided; built from a snapshot only."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from logstatsd.errors import AppError
+from logstatsd.model.route import (
+    METHOD_NOT_ALLOWED,
+    NOT_THE_APP,
+    REDIRECT,
+    UNMATCHED,
+    Converter,
+    Route,
+    RuleInfo,
+    Undecided,
+)
+from logstatsd.routing.matcher import Rule, UrlMap
+from logstatsd.routing.snapshot import AGAIN, check_version, dump_snapshot, read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "METHOD_NOT_ALLOWED",
+    "NOT_THE_APP",
+    "OTHER_METHOD",
+    "REDIRECT",
+    "UNMATCHED",
+    "Converter",
+    "Route",
+    "Router",
+    "RuleInfo",
+    "Undecided",
+    "dump_snapshot",
+    "read_snapshot",
+]
+
+OTHER_METHOD: Final = "_OTHER"
+HTTP_METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+# What is remembered is bounded in number and, by leaving long ones out, in bytes: at most some 15 MB.
+REMEMBERED: Final = 32_768
+LONGEST_REMEMBERED: Final = 256
+REMEMBERED_HOSTS: Final = 1_024
+
+_HEX: Final = "0123456789ABCDEFabcdef"
+_BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
+_MANY_SLASHES: Final = re.compile(rb"/{2,}")
+_HOST: Final = re.compile(r"(?:[a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([1-9][0-9]{,4}))?", re.ASCII)
+_AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+
+
+def _unquoted(path: bytes) -> bytes:
+    """As `urllib.parse.unquote_to_bytes`, whose import costs more than all of this."""
+    first, *escapes = path.split(b"%")
+    decoded = [first]
+    for escape in escapes:
+        byte = _BYTES.get(escape[:2])
+        decoded += (b"%", escape) if byte is None else (byte, escape[2:])
+    return b"".join(decoded)
+
+
+class _Mount:
+    """A url_map under its prefix, and what of the host it is bound to; no map where no Flask app is."""
+
+    def __init__(self, data: Mapping[str, Any], index: int) -> None:
+        self.prefix = str(data["prefix"])
+        binding = data["binding"]
+        self.bound_to = str(binding["to"])
+        if self.bound_to not in {"fixed", "host", "subdomain"}:
+            raise ValueError(f"unknown binding {self.bound_to!r}")
+        self.name = str(binding.get("name", ""))
+        self._invalid = str(data["werkzeug"]["invalid_host"]) if self.bound_to != "fixed" else "kept"
+        self._domains: dict[str, str | None] = {}
+        self.map: UrlMap | None = None
+        if data["rules"] is not None:
+            self.map = UrlMap(data, index)
+
+    def shown(self, rule: Mapping[str, Any]) -> str:
+        """The rule as a label: host or mount prefix before it, where there is one."""
+        domain = str(rule.get("domain", ""))
+        if self.bound_to == "fixed":
+            domain = ""  # the same for every request that this map matches
+        elif self.bound_to == "subdomain" and domain:
+            domain = f"{domain}.{self.name}"
+        return f"{domain}{self.prefix}{rule['rule']}"
+
+    def domain(self, host: str) -> str | None:
+        """What Flask binds the map to for this Host; None for one that it answers 400."""
+        if self.bound_to == "fixed":
+            return self.name
+        if host not in self._domains:
+            if len(self._domains) >= REMEMBERED_HOSTS:
+                self._domains.clear()
+            self._domains[host] = self._bound(host)
+        return self._domains[host]
+
+    def _bound(self, host: str) -> str | None:
+        if self.bound_to == "subdomain" and not host:  # not in the log: taken for the site itself
+            return ""
+        host = host.lower().removesuffix(":80").removesuffix(":443")
+        if self._invalid != "kept" and not _is_host(host):
+            if self._invalid == "refused":
+                return None
+            host = ""
+        return self._subdomain(host) if self.bound_to == "subdomain" else _in_ascii(host)
+
+    def _subdomain(self, host: str) -> str | None:
+        labels, own = host.split("."), self.name.split(".")
+        if labels[-len(own) :] != own:
+            return "<invalid>"
+        return ".".join(filter(None, labels[: -len(own)]))
+
+
+def _in_ascii(host: str) -> str | None:
+    name, colon, port = host.partition(":")
+    try:
+        return name.encode("idna").decode("ascii") + colon + port
+    except UnicodeError:
+        return None
+
+
+def _is_host(host: str) -> bool:
+    """Whether a Host is one by its characters, as Werkzeug sees it since 3.1.7."""
+    valid = _HOST.fullmatch(host)
+    return valid is not None and (valid[1] is None or int(valid[1]) <= 65535)
+
+
+class _Memory(dict[tuple[str, bytes, str, bool], Route | Undecided]):
+    """Answers given so far. It is emptied when full, so that a flood costs no more than its walks."""
+
+    def __init__(self, router: Router) -> None:
+        super().__init__()
+        self._router = router
+
+    def __missing__(self, key: tuple[str, bytes, str, bool]) -> Route | Undecided:
+        answer = self._router.walk(*key)
+        if len(key[1]) + len(key[0]) + len(key[2]) <= LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[key] = answer
+        return answer
+
+
+class Router:
+    """Labels requests with what Flask matched, from a snapshot of the app's url_map(s) alone.
+
+    `strip_prefix` is what a server in front takes off the target: the raw one, or, if `normalised_prefix`,
+    of the decoded and resolved one (nginx's `proxy_pass http://up/;`, with a URI). A target outside it never
+    reached the app.
+    """
+
+    def __init__(
+        self, snapshot: dict[str, Any], *, strip_prefix: str = "", normalised_prefix: bool = False
+    ) -> None:
+        self._made_of = (snapshot, strip_prefix, normalised_prefix)
+        check_version(snapshot)
+        self._normalised = normalised_prefix
+        self._at = strip_prefix.rstrip("/").encode()
+        # nginx itself redirects what lacks the final slash of `location /prefix/`.
+        self._at_itself = not strip_prefix.endswith("/")
+        infos: list[RuleInfo] = []
+        place = "top level"
+        try:
+            self.app_name = str(snapshot["app_name"])
+            self._mounts: dict[str, _Mount] = {}
+            for index, data in enumerate(snapshot["mounts"]):
+                place = f"mount {index}"
+                mount = self._mounts[str(data["prefix"])] = _Mount(data, index)
+                if mount.map is None:
+                    continue
+                for number, each in enumerate(data["rules"]):
+                    place = f"mount {index}, rule {number} ({each.get('rule')!r})"
+                    infos.append(_add(mount, mount.map, each))
+                mount.map.finish()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, re.error) as error:
+            raise AppError(f"snapshot of routes: {place}: {type(error).__name__}: {error}; {AGAIN}") from None
+        self._prefixed = sorted(
+            (item for item in self._mounts.items() if item[0]), key=lambda item: -len(item[0])
+        )
+        only = self._mounts.get("") if len(self._mounts) == 1 else None
+        # The usual case, where neither mount nor host makes a difference.
+        self._only = only.map if only is not None and only.bound_to == "fixed" else None
+        self._domain = only.name if only is not None else ""
+        self.rules: tuple[RuleInfo, ...] = tuple(infos)
+        #: What can label a request, in the map's order.
+        self.routes: tuple[Route, ...] = tuple(dict.fromkeys(i.route for i in infos if not i.redirects))
+        self.methods = HTTP_METHODS.union(*(info.methods or () for info in infos))
+        self.uses_host = any(mount.bound_to != "fixed" for mount in self._mounts.values())
+        self.uses_websocket = any(info.websocket for info in infos)
+        self._memory = _Memory(self)
+
+    def __getstate__(self) -> tuple[dict[str, Any], str, bool]:
+        return self._made_of
+
+    def __setstate__(self, state: tuple[dict[str, Any], str, bool]) -> None:
+        snapshot, strip_prefix, normalised_prefix = state
+        Router.__init__(self, snapshot, strip_prefix=strip_prefix, normalised_prefix=normalised_prefix)
+
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        """What it was built from."""
+        return self._made_of[0]
+
+    def clean_method(self, method: str) -> str:
+        """The method as a label: one of HTTP's or the app's own, `_OTHER` for anything else."""
+        return method if method in self.methods else OTHER_METHOD
+
+    def match(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
+        """What a request is labelled with; answers are remembered."""
+        return self._memory[method, target, host, websocket]
+
+    def walk(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
+        """As `match`, but not remembered: for a caller with a memory of its own."""
+        if method not in self.methods and method != method.upper():
+            return UNMATCHED  # no server passes it on
+        path = target.decode("latin-1")
+        if "?" in path or "#" in path:
+            target = target.partition(b"?")[0].partition(b"#")[0]
+            path = target.decode("latin-1")
+        if "%" in path or not path.isascii() or path[:1] != "/" or self._at:
+            if path[:1] != "/" and method == "CONNECT":
+                return UNMATCHED
+            decoded = self._decoded(target)
+            if decoded is None:
+                return NOT_THE_APP
+            path = decoded
+        if self._only is not None:
+            return self._only.decide(self._domain, path, method, websocket)
+        return self._at_mount(path, method, host, websocket)
+
+    def _decoded(self, target: bytes) -> str | None:
+        """The path that the app saw; None for what is outside the prefix."""
+        if target[:1] != b"/":
+            target = _after_authority(target)
+        if not self._at:
+            return _unquoted(target).decode("utf-8", "replace")
+        if not self._normalised:
+            inside = self._stripped(target)
+            return None if inside is None else _unquoted(inside).decode("utf-8", "replace")
+        normalised = _normalised(target)
+        inside = None if normalised is None else self._stripped(normalised)
+        return None if inside is None else (inside or b"/").decode("utf-8", "replace")
+
+    def _at_mount(self, path: str, method: str, host: str, websocket: bool) -> Route | Undecided:
+        mount, path = self._mounted(path)
+        if mount is None or mount.map is None:
+            return NOT_THE_APP
+        domain = mount.domain(host)
+        if domain is None:
+            return UNMATCHED
+        return mount.map.decide(domain, path, method, websocket)
+
+    def _mounted(self, path: str) -> tuple[_Mount | None, str]:
+        """The mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
+        for prefix, mount in self._prefixed:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"/", ""}:
+                return mount, path[len(prefix) :]
+        return self._mounts.get(""), path
+
+    def _stripped(self, target: bytes) -> bytes | None:
+        """The target without the prefix that a server in front took off; None where it is outside."""
+        rest = target[len(self._at) :]
+        if not target.startswith(self._at) or (rest[:1] not in {b"/", b""} and rest[:3].upper() != b"%2F"):
+            return None
+        return rest if rest or self._at_itself else None
+
+
+def _add(mount: _Mount, url_map: UrlMap, data: Mapping[str, Any]) -> RuleInfo:
+    """Put one rule of a snapshot into its map."""
+    route = Route(mount.shown(data), str(data["endpoint"]), "matched")
+    rule = Rule(data, route, url_map.number_error)
+    url_map.add(rule, data["parts"])
+    return RuleInfo(
+        route=route,
+        rule=str(data["rule"]),
+        methods=None if rule.methods is None else tuple(sorted(rule.methods)),
+        converters=tuple(
+            Converter(each["name"], str(each["converter"]), each["value"] == "custom")
+            for each in data.get("converters", ())
+        ),
+        redirects=rule.redirects,
+        websocket=rule.websocket,
+    )
+
+
+def _after_authority(target: bytes) -> bytes:
+    """The path of an absolute-form target (nginx takes none as `/`); any other is left as it is."""
+    authority = _AUTHORITY.match(target)
+    return target if authority is None else target[authority.end() :] or b"/"
+
+
+def _normalised(target: bytes) -> bytes | None:
+    """The target as nginx normalises it: decoded, slashes merged, dots resolved; None where that fails."""
+    parts: list[bytes] = []
+    decoded = _unquoted(target)
+    segments = _MANY_SLASHES.sub(b"/", decoded).split(b"/")
+    if b"\0" in decoded or segments[0]:
+        return None
+    for segment in segments[1:]:
+        if segment == b"..":
+            if not parts:
+                return None
+            parts.pop()
+        elif segment != b".":
+            parts.append(segment)
+    if segments[-1] in {b".", b".."}:
+        parts.append(b"")
+    return b"/" + b"/".join(parts)

@@ -1,0 +1,1 @@
+"""Chunks of a log to Batches, or to rows in order."""

@@ -1,0 +1,180 @@
+"""Log lines to JSON Lines, in order: what workers do for `normalize`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from logstatsd.formats.times import iso_logged
+from logstatsd.model.batch import SAMPLES, Window
+from logstatsd.model.filters import Excluded
+from logstatsd.model.route import Route, Undecided
+from logstatsd.scan.entries import Entry, LineReader
+from logstatsd.scan.scanner import slices
+from logstatsd.sources.lines import LINE_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from logstatsd.formats.logformat import LogFormat, Row
+    from logstatsd.routing.router import Router
+    from logstatsd.scan.run import Task
+    from logstatsd.sources.source import Chunk
+
+REMEMBERED = 65_536
+
+
+@dataclass
+class Normalized:
+    """A chunk as JSON Lines, between them the entries that are Undecided; and what became of its lines."""
+
+    path: str
+    parts: list[str | Entry] = field(default_factory=list)
+    lines: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    samples: list[tuple[str, bytes]] = field(default_factory=list)
+    excluded: int = 0
+
+
+class Options(NamedTuple):
+    """What `normalize` leaves out, and whether it adds the logged target."""
+
+    window: Window | None = None
+    target: bool = False
+    excluded: Excluded = Excluded()
+
+
+@dataclass
+class Normalize:
+    """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
+
+    formats: tuple[LogFormat, ...]
+    router: Router
+    options: Options = field(default_factory=Options)
+    _writers: dict[int, _Writer] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_writers": {}}
+
+    def __call__(self, task: Task) -> Normalized:
+        writer = self._writers.get(task.format_number)
+        if writer is None:
+            writer = _Writer(self.formats[task.format_number], self.router, self.options)
+            self._writers[task.format_number] = writer
+        return writer.write(task.chunk)
+
+
+class _Writer:
+    """Writes the lines of one log format; the parts of a line that recur are remembered as JSON.
+
+    A part that is empty sends its line the slow way: one that is outside the window, excluded, Undecided or
+    rejected.
+    """
+
+    def __init__(self, log_format: LogFormat, router: Router, options: Options) -> None:
+        self._options = options
+        self._reader = reader = LineReader(log_format, router, options.window)
+        self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
+        self._durations = _Remembered(self._duration)
+        self._labels = _Remembered(self._label)
+
+    def _duration(self, text: bytes) -> str:
+        try:
+            return json.dumps(self._reader.duration_us(text))
+        except ValueError:
+            return ""
+
+    def _label(self, key: Row) -> str:
+        *head, status = key
+        route, method = self._reader.label(tuple(head), status)
+        if isinstance(route, Undecided) or route in self._options.excluded:
+            return ""
+        return f'{_label(method, route)}, "status": {int(status)}'
+
+    def write(self, chunk: Chunk) -> Normalized:
+        """A chunk as JSON Lines."""
+        done, text, reader = Normalized(chunk.path), [], self._reader
+        times, durations, labels = self._times, self._durations, self._labels
+        status, time, duration = map(reader.position, ("status", "time", "duration"))
+        key = itemgetter(*map(reader.position, reader.roles), status)
+        start, offset = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset
+        for block in slices(chunk.read()):
+            for line, row in reader.rows(block):
+                if (
+                    row[status]
+                    and len(line) <= LINE_LIMIT
+                    and (when := times[row[time]])
+                    and (took := durations[row[duration]])
+                    and (label := labels[key(row)])
+                ):
+                    target = _target(reader.target(row)) if self._options.target else ""
+                    text.append(
+                        f'{start}{offset}, "time": {when}, {label}, "duration_us": {took}{target}}}\n'
+                    )
+                elif entry := reader.entry(offset, line, row):
+                    self._slowly(entry, done, text)
+                offset += len(line) + 1
+        done.lines += len(text)
+        done.parts.append("".join(text))
+        return done
+
+    def _slowly(self, entry: Entry, done: Normalized, text: list[str]) -> None:
+        """Account for a line whose parts do not say all."""
+        if isinstance(entry.route, Undecided):
+            done.lines += len(text) + 1
+            done.parts += ["".join(text), entry]
+            text.clear()
+        elif entry.route is not None and entry.route in self._options.excluded:
+            done.lines += 1
+            done.excluded += 1
+        else:
+            if entry.route is None:
+                done.rejected[entry.rejected] += 1
+                if len(done.samples) < SAMPLES:
+                    done.samples.append((entry.rejected, entry.line[:1_000]))
+            text.append(as_line(done.path, entry, entry.route, target=self._options.target))
+
+
+class _Remembered(dict):  # type: ignore[type-arg]
+    """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
+
+    def __init__(self, work_out: Callable[..., str]) -> None:
+        self._work_out = work_out
+
+    def __missing__(self, key: bytes | Row) -> str:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        found = self[key] = self._work_out(key)
+        return found
+
+
+def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:
+    """One line of JSON for an entry."""
+    start = f'{{"file": {_quoted(path)}, "offset": {entry.offset}, '
+    if entry.rejected or route is None:
+        return f'{start}"rejected": {_quoted(entry.rejected)}}}\n'
+    duration = "null" if entry.duration_us is None else entry.duration_us
+    return (
+        f'{start}"time": {_quoted(iso_logged(entry.time))}, {_label(entry.method, route)}, '
+        f'"status": {entry.status}, "duration_us": {duration}{_target(entry.target) if target else ""}}}\n'
+    )
+
+
+def _target(target: bytes) -> str:
+    return f', "target": {json.dumps(target.decode("utf-8", "replace"))}'
+
+
+def _label(method: str, route: Route) -> str:
+    return (
+        f'"method": {_quoted(method)}, "rule": {_quoted(route.rule)}, '
+        f'"endpoint": {_quoted(route.endpoint)}, "outcome": {_quoted(route.outcome)}'
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _quoted(text: str | None) -> str:
+    return json.dumps(text)

@@ -1,0 +1,1 @@
+"""Logs as bytes: files, streams and compressed files, in chunks of whole lines."""

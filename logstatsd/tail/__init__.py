@@ -1,0 +1,1 @@
+"""What of a log was read and what is new, through rotations and crashes."""
