@@ -209,7 +209,7 @@ def no_shorter(batches: list[Batch], least_us: int) -> list[Batch]:
             for us, times in durations.items():
                 key = us if us is None else max(us, least_us)
                 kept[key] = kept.get(key, 0) + times
-        lifted.append(Batch(timings=timings, first_s=batch.first_s))  # type: ignore[arg-type]
+        lifted.append(Batch(timings=timings, period=batch.period))  # type: ignore[arg-type]
     return lifted
 
 

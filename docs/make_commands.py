@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from logstatsd.cli import cli
+from logstatsd.cli import load_commands
 from logstatsd.cli.config import options
 
 PAGE = Path(__file__).with_name("commands.md")
@@ -25,7 +25,7 @@ def rendered(page: str) -> str:
 
     def made(found: re.Match[str]) -> str:
         name = found["name"]
-        text = _common() if name == "common options" else _command(name, cli.commands[name])
+        text = _common() if name == "common options" else _command(name, load_commands()[name])
         return f"<!-- {name} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- (?P<name>[\w ]+) -->\n(?:(?!<!--).*\n)*<!-- end -->", made, page)
@@ -53,9 +53,9 @@ def _escaped(text: str) -> str:
 
 def _rows_of_many() -> dict[tuple[str, str], list[str]]:
     """The options that many commands share, and which commands those are."""
-    seen = Counter(_row(option) for command in cli.commands.values() for option in _own(command))
+    seen = Counter(_row(option) for command in load_commands().values() for option in _own(command))
     return {
-        row: [name for name, command in cli.commands.items() if row in map(_row, _own(command))]
+        row: [name for name, command in load_commands().items() if row in map(_row, _own(command))]
         for row, times in seen.items()
         if times >= COMMON
     }

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 from logstatsd.model.batch import Batch, Series
+from logstatsd.model.line_counts import Period
 from logstatsd.model.route import Route
 
 USERS = Route("/users/<int:id>", "users.get", "matched")
@@ -18,7 +19,7 @@ def series(route: Route = USERS, method: str = "GET", status: int = 200, at_s: i
 
 def batch(*durations_us: int | None, **label: object) -> Batch:
     """One series' durations."""
-    return Batch(timings={series(**label): dict(Counter(durations_us))}, first_s=label.get("at_s"))
+    return Batch(timings={series(**label): dict(Counter(durations_us))}, period=Period(label.get("at_s")))
 
 
 def busy_batch(values: int, seed: int = 1, routes: int = 60, least_ms: int = 0) -> Batch:

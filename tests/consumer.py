@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from logstatsd.cli.signals import stoppable
 from logstatsd.tail.checkpoint import Store
 from logstatsd.tail.follow import Control, follow
 from logstatsd.tail.resume import resume, start
@@ -29,7 +30,7 @@ def say(note: str) -> None:
 
 def unread(log: str, state: LogState, *, follows: bool) -> Iterator[Portion | None]:
     if follows:
-        with Control() as control:
+        with Control() as control, stoppable(control.stop, control.reopen):
             yield from follow({log: state}, control, say)
         return
     with resume(log, state) as plan:

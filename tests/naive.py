@@ -25,29 +25,29 @@ def scan(log_format: LogFormat, router: Router, data: bytes, window: Window | No
     batch = Batch()
     lines = data.split(b"\n")
     for line in lines[:-1] if data.endswith(b"\n") or not data else lines:
-        batch.lines += 1
+        batch.counts.lines += 1
         _count(log_format, router, line, batch, window)
     return batch
 
 
 def _count(log_format: LogFormat, router: Router, line: bytes, batch: Batch, window: Window | None) -> None:
     if len(line) > LINE_LIMIT:
-        return batch.reject("too long", line)
+        return batch.counts.reject("too long", line)
     values = parse_line(log_format, line)
     if values is None:
-        return batch.reject("no match" if line.strip() else "empty", line)
+        return batch.counts.reject("no match" if line.strip() else "empty", line)
     chosen = {role: values[token.name] for role, token in log_format.chosen.items()}
     if "time" in chosen:
         moment = moment_s(chosen["time"])
         if moment is not None:
             if window and not window.since_s <= moment < window.until_s:
-                batch.outside += 1
+                batch.counts.outside += 1
                 return None
-            batch.extend_period([moment])
+            batch.period.extend([moment])
     try:
         duration = _duration_us(chosen.get("duration", b""), log_format.duration_unit)
     except (ValueError, InvalidOperation):
-        return batch.reject("bad duration", line)
+        return batch.counts.reject("bad duration", line)
     route, method = _label(router, chosen, gunicorn=log_format.server == "gunicorn")
     status = int(chosen["status"])
     if isinstance(route, Route):

@@ -184,7 +184,7 @@ def test_an_error_is_one_line_and_its_exit_code(code: int, words: str, args: str
         ("Missing argument 'LOG...'", "report"),
         ("No such command 'nope'", "nope"),
         ("No such option '--nope'", "report ten.log --nope"),
-        ("'nope' is not one of 'total'", "report ten.log --sort nope"),
+        ("'nope' is not one of 'requests', ", "report ten.log --sort nope"),
         ("-1 is not in the range", "report ten.log --jobs -1"),
         ("'x' is not a valid integer", "replay ten.log --port x"),
     ],

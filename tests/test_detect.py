@@ -252,4 +252,4 @@ def test_lines_that_end_as_windows_ends_them_are_the_same_lines(name: str) -> No
     plain, ended = (
         Scanner(found, sample.router()).scan(data) for data in (lines, lines.replace(b"\n", b"\r\n"))
     )
-    assert (ended.timings, ended.rejected) == (plain.timings, plain.rejected)
+    assert (ended.timings, ended.counts.rejected) == (plain.timings, plain.counts.rejected)

@@ -14,7 +14,8 @@ import sample
 from click.testing import CliRunner
 
 from logstatsd import errors
-from logstatsd.cli import cli
+from logstatsd.cli import COMMANDS as COMMANDS_TABLE
+from logstatsd.cli import cli, load_commands
 from logstatsd.cli.config import defaults, options
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ PAGES = [sample.ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 COMMANDS = (DOCS / "commands.md").read_text("utf-8")
 EVERY_OPTION = [
     pytest.param(command, name, option, id=f"{command} {name}")
-    for command, found in cli.commands.items()
+    for command, found in load_commands().items()
     for name, option in options(found).items()
 ]
-EVERY_COMMAND = pytest.mark.parametrize("command", cli.commands)
+EVERY_COMMAND = pytest.mark.parametrize("command", load_commands())
 
 
 def section(title: str) -> str:
@@ -50,7 +51,7 @@ def test_the_tables_of_options_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -
 @EVERY_COMMAND
 def test_every_command_has_a_section_and_shows_examples(command: str) -> None:
     assert f"```sh\nlogstatsd {command}" in section(command)
-    assert cli.commands[command].short_help
+    assert COMMANDS_TABLE[command].short_help
 
 
 @pytest.mark.parametrize(("command", "name", "option"), EVERY_OPTION)
@@ -113,7 +114,7 @@ def test_the_example_of_a_configuration_works(tmp_path: Path, monkeypatch: pytes
     (example,) = re.findall(r"```toml\n(.*?)```", section("Configuration"), re.DOTALL)
     (tmp_path / "logstatsd.toml").write_text(example)
     monkeypatch.chdir(tmp_path)
-    found = defaults(cli.commands)
+    found = defaults(load_commands)
     assert found["report"]["apps"] == ["shop:app"]
     assert found["report"]["by"] == ["endpoint"]
     assert found["routes"] == {"apps": ["shop:app"], "exclude": ["static", "pages.health"]}
@@ -188,7 +189,7 @@ def test_a_command_in_the_manual_is_one(args: list[str]) -> None:
     name, *rest = args
     if name.startswith("-"):
         return
-    command = cli.commands[name]
+    command = load_commands()[name]
     context = command.make_context(name, list(rest), resilient_parsing=False)
     assert context.params
 

@@ -258,7 +258,7 @@ def test_a_worker_is_ready_within_a_tenth_of_a_second(tmp_path: Path) -> None:
     def seconds() -> float:
         """Processor time from its start to the end of a small scan: what a busy machine does not stretch."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert [piece.batch.parsed for piece in scan.pieces()]
+        assert [piece.batch.counts.parsed for piece in scan.pieces()]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -274,7 +274,7 @@ def tally(jobs: int, size: int, monkeypatch: pytest.MonkeyPatch, *paths: str) ->
     for piece in Run(open_logs(paths), sample.router(), jobs=jobs).pieces():
         summary.add(settler.settle(piece.batch))
     rows = {key: (group.requests, group.wall._kept) for key, group in summary.groups.items()}
-    return summary.lines, summary.rejections, summary.span.first_s, summary.span.last_s, rows
+    return summary.counts.lines, summary.counts.rejected, summary.period, rows
 
 
 @pytest.mark.parametrize(("jobs", "size"), [(1, 10_000), (2, 30_000), (3, 1 << 20)])

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logstatsd.model.batch import Batch
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.scan.merge import by_bucket, in_time
 from logstatsd.scan.run import Run, open_logs
 
@@ -38,18 +39,18 @@ def test_logs_of_the_same_time_are_merged_and_one_of_a_later_time_follows(tmp_pa
     seen = [(key.at_s, Path(piece.path).name) for piece in pieces for key in piece.batch.timings]
     assert [at_s for at_s, _ in seen] == sorted(at_s or 0 for at_s, _ in seen)
     assert Counter(name for _, name in seen) == {"newest": 20, "one": 20, "other": 20}
-    assert sum(piece.batch.lines for piece in pieces) == 120
+    assert sum(piece.batch.counts.lines for piece in pieces) == 120
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.booleans())), st.integers(0, 3))
 def test_cutting_keeps_every_count(values: list[tuple[int, int, bool]], bad: int) -> None:
-    whole = Batch(lines=len(values) + bad, rejected=Counter({"no match": bad}))
+    whole = Batch(LineCounts(len(values) + bad, rejected=Counter({"no match": bad})))
     for at_s, duration_us, cpu in values:
         known = (whole.cpu if cpu else whole.timings).setdefault(series(at_s=at_s), {})
         known[duration_us] = known.get(duration_us, 0) + 1
     parts = by_bucket(whole)
-    assert sum(part.lines for part in parts) == whole.lines
-    assert sum(part.rejected.total() for part in parts) == bad
+    assert sum(part.counts.lines for part in parts) == whole.counts.lines
+    assert sum(part.counts.rejected.total() for part in parts) == bad
     assert {key: found for part in parts for key, found in part.timings.items()} == whole.timings
     assert {key: found for part in parts for key, found in part.cpu.items()} == whole.cpu
     assert all(len({key.at_s for key in (*part.timings, *part.cpu)}) <= 1 for part in parts)

@@ -135,7 +135,7 @@ def test_entries_and_tallies_agree_on_every_mix(lines: list[bytes], ended: bool,
     assert [entry.offset - offset for entry in entries] == [
         sum(map(len, lines[:n])) for n in range(len(data.splitlines()))
     ]
-    assert Counter(entry.rejected for entry in entries if entry.rejected) == batch.rejected
+    assert Counter(entry.rejected for entry in entries if entry.rejected) == batch.counts.rejected
     counts = {(one.route, one.method, one.status): sum(n.values()) for one, n in batch.timings.items()}
     assert Counter((e.route, e.method, e.status) for e in entries if not e.rejected) == counts
 

@@ -17,7 +17,8 @@ from logstatsd.formats.detect import detect
 from logstatsd.formats.logformat import LogFormat, parse_layout
 from logstatsd.formats.presets import FORMATS
 from logstatsd.formats.times import moment_s
-from logstatsd.model.batch import SAMPLES, Batch, Window
+from logstatsd.model.batch import Batch, Window
+from logstatsd.model.line_counts import SAMPLES
 from logstatsd.scan.scanner import Scanner, slices, without_long_lines
 from logstatsd.sources.lines import LINE_LIMIT
 
@@ -45,17 +46,17 @@ def same(one: Batch, other: Batch) -> None:
     """Equal in all but the samples, which are some of many."""
     for name in ("lines", "outside", "timings", "pending", "cpu", "rejected", "first_s", "last_s"):
         assert getattr(one, name) == getattr(other, name), name
-    assert one.parsed == other.parsed
+    assert one.counts.parsed == other.counts.parsed
 
 
 def added(batches: list[Batch]) -> Batch:
     """Batches add up."""
     total = Batch()
     for batch in batches:
-        total.lines += batch.lines
-        total.outside += batch.outside
-        total.rejected.update(batch.rejected)
-        total.extend_period(moment for moment in (batch.first_s, batch.last_s) if moment is not None)
+        total.counts.lines += batch.counts.lines
+        total.counts.outside += batch.counts.outside
+        total.counts.rejected.update(batch.counts.rejected)
+        total.period.add(batch.period)
         for mine, theirs in ((total.timings, batch.timings), (total.pending, batch.pending)):
             for series, durations in theirs.items():  # type: ignore[attr-defined]
                 mine[series] = dict(Counter(mine.get(series, {})) + Counter(durations))  # type: ignore[index, attr-defined]
@@ -83,8 +84,8 @@ def test_random_and_mutated_lines_are_counted_as_by_hand(layout: str, seed: int)
     ours = Scanner(log_format, sample.router()).scan(data)
     theirs = naive.scan(log_format, sample.router(), data)
     if log_format.server == "gunicorn":  # there, a second look may save a line that the first rejects
-        assert ours.lines == theirs.lines
-        assert ours.parsed >= theirs.parsed
+        assert ours.counts.lines == theirs.counts.lines
+        assert ours.counts.parsed >= theirs.counts.parsed
     else:
         same(ours, theirs)
 
@@ -131,7 +132,7 @@ def test_batches_add_up_however_the_log_is_cut(cuts: list[int]) -> None:
 def test_a_line_above_the_limit_is_rejected_and_its_neighbours_are_not() -> None:
     data = line() + line("/" + "x" * LINE_LIMIT) + line() + b"y" * (3 * LINE_LIMIT)
     batch = Scanner(NGINX, sample.router()).scan(data)
-    assert (batch.lines, batch.parsed, dict(batch.rejected)) == (4, 2, {"too long": 2})
+    assert (batch.counts.lines, batch.counts.parsed, dict(batch.counts.rejected)) == (4, 2, {"too long": 2})
 
 
 @settings(max_examples=100, deadline=None)
@@ -145,7 +146,7 @@ def test_lines_up_to_the_limit_stay(lengths: list[int]) -> None:
     batch = Batch()
     left = without_long_lines(block, batch)
     assert left == b"".join(b"x" * length + b"\n" for length in lengths if length <= LINE_LIMIT)
-    assert batch.lines == sum(length > LINE_LIMIT for length in lengths)
+    assert batch.counts.lines == sum(length > LINE_LIMIT for length in lengths)
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=5), st.booleans())
@@ -168,20 +169,20 @@ def test_why_lines_are_rejected() -> None:
         + line(took="9" * 30)
     )
     batch = Scanner(NGINX, sample.router()).scan(data)
-    assert dict(batch.rejected) == {"empty": 2, "no match": 1, "bad duration": 3}
-    assert batch.parsed == 1
-    assert ("no match", b"garbage") in batch.samples
+    assert dict(batch.counts.rejected) == {"empty": 2, "no match": 1, "bad duration": 3}
+    assert batch.counts.parsed == 1
+    assert ("no match", b"garbage") in batch.counts.samples
 
 
 def test_a_log_of_nothing_but_bad_durations_costs_no_pass_for_each() -> None:
     data = b"".join(line(took=f"x{n}") for n in range(20_000))[:-1]  # the last line has no newline
     began = time.process_time()
     batch = Scanner(NGINX, sample.router()).scan(data)
-    assert dict(batch.rejected) == {"bad duration": 20_000}
-    assert len(batch.samples) == SAMPLES
+    assert dict(batch.counts.rejected) == {"bad duration": 20_000}
+    assert len(batch.counts.samples) == SAMPLES
     assert time.process_time() - began < 2  # a pass for each takes several times that
     last = Scanner(NGINX, sample.router()).scan(line(took="x")[:-1])
-    assert last.samples[0][1].endswith(b" x")
+    assert last.counts.samples[0][1].endswith(b" x")
 
 
 def test_a_request_without_a_duration_counts_but_is_not_timed() -> None:
@@ -209,8 +210,8 @@ def test_a_window_is_half_open() -> None:
     assert moment is not None
     data = b"".join(line(second=second) for second in range(15, 26))
     batch = Scanner(NGINX, sample.router(), window=Window(moment, moment + 3)).scan(data)
-    assert (batch.lines, batch.parsed, batch.outside) == (11, 3, 8)
-    assert (batch.first_s, batch.last_s) == (moment, moment + 2)
+    assert (batch.counts.lines, batch.counts.parsed, batch.counts.outside) == (11, 3, 8)
+    assert (batch.period.first_s, batch.period.last_s) == (moment, moment + 2)
 
 
 def test_buckets_split_a_series_by_time() -> None:

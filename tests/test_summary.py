@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from logstatsd.model.batch import Batch
 from logstatsd.model.distribution import DISTINCT, Distribution, three_digits
 from logstatsd.model.filters import Excluded
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import METHOD_NOT_ALLOWED, UNMATCHED, Route
 from logstatsd.report.summary import DIMENSIONS, Summary
 
@@ -179,9 +180,8 @@ TRAFFIC = {
 
 
 def traffic() -> Batch:
-    return Batch(
-        lines=25, rejected=Counter(empty=2), timings={key: dict(value) for key, value in TRAFFIC.items()}
-    )
+    counts = LineCounts(25, rejected=Counter(empty=2))
+    return Batch(counts, timings={key: dict(value) for key, value in TRAFFIC.items()})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_groups_by_any_dimensions_add_up(by: tuple[str, ...]) -> None:
     } == expected
     assert sum(group.errors_4xx for group in summary.groups.values()) == 10
     assert sum(group.errors_5xx for group in summary.groups.values()) == 1
-    assert (summary.lines, summary.parsed, summary.timed) == (25, 23, 21)
+    assert (summary.counts.lines, summary.counts.parsed, summary.timed) == (25, 23, 21)
     assert summary.total_us == sum(
         value * n for part in TRAFFIC.values() for value, n in part.items() if value
     )
@@ -214,7 +214,7 @@ def test_two_rules_of_an_endpoint_are_one_row_by_endpoint() -> None:
 
 def test_cpu_time_is_kept_apart() -> None:
     summary = Summary()
-    summary.add(Batch(lines=1, timings={series(): {9_000: 1}}, cpu={series(): {40: 1}}))
+    summary.add(Batch(LineCounts(lines=1), timings={series(): {9_000: 1}}, cpu={series(): {40: 1}}))
     (group,) = summary.groups.values()
     assert (group.requests, group.wall.max_us, group.cpu.max_us) == (1, 9_000, 40)
 
@@ -249,7 +249,7 @@ def test_rules_and_endpoints_are_left_out_and_counted(patterns: list[str], left:
     summary.add(traffic())
     assert {route for route, _ in summary.groups} == left
     kept = sum(group.requests for group in summary.groups.values())
-    assert (kept + summary.excluded, summary.parsed) == (23, 23), "excluded ones were parsed"
+    assert (kept + summary.counts.excluded, summary.counts.parsed) == (23, 23), "excluded ones were parsed"
 
 
 def test_a_rule_is_left_out_by_its_own_name_though_it_looks_like_a_pattern() -> None:
@@ -258,7 +258,7 @@ def test_a_rule_is_left_out_by_its_own_name_though_it_looks_like_a_pattern() -> 
 
 
 def test_an_excluded_series_takes_its_cpu_time_along() -> None:
-    one = Batch(lines=1, timings={series(): {1: 1}}, cpu={series(): {1: 1}})
+    one = Batch(LineCounts(lines=1), timings={series(): {1: 1}}, cpu={series(): {1: 1}})
     assert Excluded(["users.get"]).take_out(one) == 1
     assert not one.timings
     assert not one.cpu

@@ -1,4 +1,4 @@
-"""What `check` tells of a log: its format and why, sample lines field by field, and what is missing."""
+"""`check`: show how a log is understood: its format and why, sample lines field by field, what it lacks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import shutil
 import textwrap
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from logstatsd.cli.inputs import app_is_given, load_app
-from logstatsd.cli.options import roles
-from logstatsd.errors import InputError, LogstatsdError
+from logstatsd.cli.options import AppOptions, FormatOptions, Options, command, option, takes
+from logstatsd.errors import InputError, LogstatsdError, OptionError
 from logstatsd.formats.diagnose import explain_format, first_mismatch
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.logformat import flat
@@ -52,7 +53,33 @@ WITH_DURATION = {
 """Where a server's format is told, the line that gives it durations, and what does so within JSON."""
 
 
-def list_formats() -> None:
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Options):
+    """What is checked."""
+
+    list_formats: bool = option("--formats", is_flag=True, help="List the formats known by name.")
+
+
+@command()
+@click.argument("logs", metavar="LOG...", nargs=-1)
+@takes(asked=CheckOptions, app=AppOptions, formats=FormatOptions)
+def check(logs: tuple[str, ...], asked: CheckOptions, app: AppOptions, formats: FormatOptions) -> None:
+    """Show the format that was found, sample lines field by field, and the rule and metric of each.
+
+    \b
+    logstatsd check access.log
+    logstatsd check access.log --app myapp:app
+    logstatsd check --formats
+    """
+    if asked.list_formats:
+        _list_formats()
+    elif logs:
+        _check_logs(logs, app, formats)
+    else:
+        raise OptionError("give a log to check, or --formats")
+
+
+def _list_formats() -> None:
     """Print the formats known by name, each with a line of it, and what may carry lines."""
     for name, preset in FORMATS.items():
         click.echo(f"{click.style(name, bold=True)}\n  {preset.log_format.layout}\n  {preset.sample}")
@@ -61,14 +88,14 @@ def list_formats() -> None:
         click.echo(f"{click.style(name, bold=True)}: {envelope.about}\n  {clean(envelope.sample)}")
 
 
-def check_logs(paths: tuple[str, ...], given: dict[str, Any]) -> None:
+def _check_logs(paths: tuple[str, ...], app: AppOptions, formats: FormatOptions) -> None:
     """Print what is found of each log. Raises InputError, FormatError, AppError."""
-    router, settler = load_app(given) if app_is_given(given) else (None, Settler())
+    router, settler = load_app(app) if app_is_given(app) else (None, Settler())
     failed: list[LogstatsdError] = []
     for number, source in enumerate(sources.find(paths)):
         click.echo(("\n" if number else "") + click.style(clean(source.name), bold=True))
         try:
-            _check(source.name, router, settler, given)
+            _check(source.name, router, settler, formats)
         except LogstatsdError as error:
             failed.append(error)
     for each in failed[:-1]:
@@ -79,13 +106,12 @@ def check_logs(paths: tuple[str, ...], given: dict[str, Any]) -> None:
         click.echo("\nWith --app, the rule and the metric of each sample line are shown too.", err=True)
 
 
-def _check(path: str, router: Router | None, settler: Settler, given: dict[str, Any]) -> None:
-    assigned = roles(given["fields"], given["time_field"], given["host_header"])
-    (log,) = open_logs((path,), log_format=given["log_format"], fields=assigned)
+def _check(path: str, router: Router | None, settler: Settler, formats: FormatOptions) -> None:
+    (log,) = open_logs((path,), log_format=formats.log_format, fields=formats.roles())
     if log.detected is None:
         raise InputError(f"{path}: empty; is this the file that the server writes to by now?")
     entries = list(_entries(log, router))
-    for line in _about(log, entries, router, given):
+    for line in _about(log, entries, router, given=bool(formats.log_format)):
         click.echo(line)
     good = [entry for entry in entries if not entry.rejected]
     naming = _naming(router)
@@ -128,11 +154,11 @@ def _naming(router: Router | None) -> Naming | None:
 # --- the log as a whole ---------------------------------------------------------------------------------
 
 
-def _about(log: Log, entries: list[Entry], router: Router | None, given: dict[str, Any]) -> Iterator[str]:
+def _about(log: Log, entries: list[Entry], router: Router | None, *, given: bool) -> Iterator[str]:
     log_format, found = log.log_format, log.detected
-    if found and found.note and given["log_format"]:
+    if found and found.note and given:
         why = found.note
-    elif given["log_format"]:
+    elif given:
         why = "as given"
     else:
         why = f"fits {found.fitting:,} of the first {found.looked_at:,} lines" if found else ""

@@ -9,12 +9,12 @@ import click
 from logstatsd.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FILES = ("logstatsd.toml", "pyproject.toml")
 
 
-def defaults(commands: Mapping[str, click.Command]) -> dict[str, dict[str, Any]]:
+def defaults(load_commands: Callable[[], Mapping[str, click.Command]]) -> dict[str, dict[str, Any]]:
     """The values that a file in the current folder gives to each command's options, by parameter.
 
     Keys are the options' long names. One outside of a table is for all commands that have such an option,
@@ -23,6 +23,7 @@ def defaults(commands: Mapping[str, click.Command]) -> dict[str, dict[str, Any]]
     for name in FILES:
         settings = _read(name)
         if settings:
+            commands = load_commands()
             return {command: dict(_chosen(name, command, commands, settings)) for command in commands}
     return {}
 
@@ -43,7 +44,7 @@ def _read(name: str) -> dict[str, Any]:
         tool = settings.get("tool", {})
         settings = tool.get("logstatsd", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):
-        raise OptionError(f"{name}: tool.logstatsd is no table")
+        raise OptionError(f"{name}: tool.logstatsd must be a table")
     return settings
 
 

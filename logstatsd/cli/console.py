@@ -15,10 +15,10 @@ from logstatsd.errors import InputError
 from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator
 
     from logstatsd.formats.logformat import LogFormat
+    from logstatsd.model.line_counts import LineCounts
     from logstatsd.scan.run import Run
     from logstatsd.scan.settle import Settler
 
@@ -42,7 +42,7 @@ PROGRESS_ABOVE = 64 << 20
 
 
 @contextlib.contextmanager
-def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
+def progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
     if total_bytes < PROGRESS_ABOVE:
         yield lambda _: None
         return
@@ -55,23 +55,21 @@ def _progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def account(
-    run: Run, settler: Settler, rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int
-) -> None:
+def account(run: Run, settler: Settler, counts: LineCounts) -> None:
     """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
     for log in run.logs:
         for problem in log.source.problems:
             say(problem)
-    say_rejected(rejected, samples, lines)
+    say_rejected(counts)
     say_unproven(settler)
 
 
-def say_rejected(rejected: Counter[str], samples: list[tuple[str, bytes]], lines: int) -> None:
+def say_rejected(counts: LineCounts) -> None:
     """Say how many lines were rejected, why, and what the first look like."""
-    if rejected:
-        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
-        say(f"{rejected.total():,} of {lines:,} lines rejected: {why}")
-        for reason, line in samples[:3]:
+    if counts.rejected:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.rejected.items()))
+        say(f"{counts.rejected.total():,} of {counts.lines:,} lines rejected: {why}")
+        for reason, line in counts.samples[:3]:
             say(f"  {reason}: {clean_bytes(line)}")
 
 

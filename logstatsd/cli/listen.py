@@ -1,18 +1,20 @@
-"""What `listen` does: run the listener until it is told to end, or around a command."""
+"""`listen`: receive StatsD traffic, alone or around a command, and print what arrived."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from logstatsd.cli import signals
 from logstatsd.cli.console import say, screen, show
+from logstatsd.cli.options import ABOVE_ZERO, Options, command, option, quiet, takes
 from logstatsd.delivery.listener import Listener, render
 from logstatsd.errors import OptionError
 
@@ -23,30 +25,67 @@ DRAIN_S = 0.3
 """How long after a command's end a datagram may still be on its way to us."""
 
 
-def hear(command: tuple[str, ...], given: dict[str, Any]) -> None:
-    """Listen, then print what arrived. Raises OptionError."""
-    if given["tcp"] and given["socket"]:
+@dataclass(frozen=True, kw_only=True)
+class ListenOptions(Options):
+    """Where to listen, and for how long."""
+
+    host: str = option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+    port: int | None = option(
+        "--port", type=click.IntRange(0, 65_535), help="The port; 0 for any free one. Default: 8125."
+    )
+    socket: str | None = option(
+        "--socket", metavar="PATH", help="Listen at a Unix socket; unixstream:// before it for a stream."
+    )
+    tcp: bool = option("--tcp", is_flag=True, help="Listen for plain StatsD over TCP.")
+    count: int | None = option(
+        "--count", type=click.IntRange(1), metavar="N", help="End after so many values."
+    )
+    for_s: float | None = option("--for", type=ABOVE_ZERO, metavar="SECONDS", help="End after so long.")
+    idle_s: float | None = option(
+        "--idle", type=ABOVE_ZERO, metavar="SECONDS", help="End when nothing has come for so long."
+    )
+    as_json: bool = option("--json", is_flag=True, help="One JSON object at the end.")
+    quiet: bool = quiet()
+
+
+@command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@takes(asked=ListenOptions)
+def listen(command: tuple[str, ...], asked: ListenOptions) -> int:
+    """Listen as a StatsD server does and, at the end, print what arrived, summed by name and tags.
+
+    \b
+    logstatsd listen
+    logstatsd listen -- logstatsd replay access.log --app myapp:app
+
+    With a COMMAND, it runs that with DD_AGENT_HOST and DD_DOGSTATSD_PORT set to where it listens, and ends
+    when the command does, with its exit code.
+    """
+    if asked.tcp and asked.socket:
         raise OptionError("--tcp and --socket: give one of them")
-    port = given["port"] if given["port"] is not None else 0 if command else 8125
-    with Listener(given["host"], port, given["socket"], tcp=given["tcp"]) as listener:
-        say(f"listening at {listener.address}; Ctrl-C ends", quiet=given["quiet"] or bool(command))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: listener.stop())
-        ends = {"count": given["count"], "for_s": given["for_s"], "idle_s": given["idle_s"]}
-        code = _around(command, listener, ends) if command else _alone(listener, ends)
-        _print(listener.tally, given)
-    if code:
-        click.get_current_context().exit(code)
+    port = asked.port if asked.port is not None else 0 if command else 8125
+    with (
+        Listener(asked.host, port, asked.socket, tcp=asked.tcp) as listener,
+        signals.stoppable(listener.stop),
+    ):
+        say(f"listening at {listener.address}; Ctrl-C ends", quiet=asked.quiet or bool(command))
+        code = _around(command, listener, asked) if command else _alone(listener, asked)
+        _print(listener.tally, asked)
+    return code
 
 
-def _alone(listener: Listener, ends: dict[str, Any]) -> int:
+def _alone(listener: Listener, asked: ListenOptions) -> int:
     """Listen until told to end; on a terminal, the table is there from the first value on."""
     with screen(lambda: render(listener.tally, rows=shutil.get_terminal_size().lines - 2)) as refresh:
-        listener.run(**ends, on_tick=lambda _: refresh())
+        _run(listener, asked, on_tick=lambda _: refresh())
     return 0
 
 
-def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) -> int:
+def _run(listener: Listener, asked: ListenOptions, **settings: Any) -> None:
+    listener.run(count=asked.count, for_s=asked.for_s, idle_s=asked.idle_s, **settings)
+
+
+def _around(command: tuple[str, ...], listener: Listener, asked: ListenOptions) -> int:
     """Run a command that sends to the listener, until one of the two ends.
 
     Returns the command's exit code, as a shell has it; 0 where the listener ended it.
@@ -61,7 +100,7 @@ def _around(command: tuple[str, ...], listener: Listener, ends: dict[str, Any]) 
         threading.Timer(DRAIN_S, listener.stop).start()
 
     threading.Thread(target=wait, daemon=True).start()
-    listener.run(**ends)
+    _run(listener, asked)
     code = process.poll()
     if code is None:
         process.terminate()
@@ -82,7 +121,7 @@ def _environment(listener: Listener) -> dict[str, str]:
     return environment | url | {"DD_AGENT_HOST": host.strip("[]"), "DD_DOGSTATSD_PORT": port}
 
 
-def _print(tally: Tally, given: dict[str, Any]) -> None:
+def _print(tally: Tally, asked: ListenOptions) -> None:
     malformed = f", {tally.malformed:,} malformed lines" if tally.malformed else ""
-    say(f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}", quiet=given["quiet"])
-    show(json.dumps(tally.as_json(), indent=2) if given["as_json"] else render(tally), None)
+    say(f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}", quiet=asked.quiet)
+    show(json.dumps(tally.as_json(), indent=2) if asked.as_json else render(tally), None)

@@ -3,45 +3,79 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import account, say
-from logstatsd.cli.inputs import load_app, nothing_fits, open_run
-from logstatsd.model.batch import SAMPLES
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits
+from logstatsd.cli.options import (
+    AppOptions,
+    FormatOptions,
+    Options,
+    RunOptions,
+    command,
+    logs_argument,
+    option,
+    quiet,
+    takes,
+)
 from logstatsd.model.filters import Excluded
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import Undecided
+from logstatsd.scan.jsonlines import Normalize, Wanted, as_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from logstatsd.scan.jsonlines import Normalized
+    from logstatsd.scan.settle import Settler
 
 
-def normalize_lines(paths: tuple[str, ...], given: dict[str, Any]) -> None:
-    """Print one JSON object a log line, in order."""
-    from logstatsd.scan.jsonlines import Normalize, Options, as_line  # noqa: PLC0415
+@dataclass(frozen=True, kw_only=True)
+class NormalizeOptions(Options):
+    """What each line's object holds."""
 
-    router, settler = load_app(given)
-    run = open_run(paths, router, given)
-    left_out = Excluded(given["exclude"])
-    work = Normalize(run.formats, router, Options(run.window, given["target"], left_out))
-    lines = excluded = 0
-    rejected: Counter[str] = Counter()
-    samples: list[tuple[str, bytes]] = []
-    for done in run.over(work):
-        for part in done.parts:
-            if isinstance(part, str):
-                sys.stdout.write(part)
-            elif isinstance(part.route, Undecided):
-                route, proven = settler.route(part.route)
-                if not proven:
-                    settler.note(route)
-                if route in left_out:
-                    excluded += 1
-                else:
-                    sys.stdout.write(as_line(done.path, part, route, target=given["target"]))
+    target: bool = option("--target", is_flag=True, help="Add the logged target.")
+    quiet: bool = quiet()
+
+
+@command()
+@logs_argument
+@takes(asked=NormalizeOptions, app=AppOptions, formats=FormatOptions, lines=RunOptions)
+def normalize(
+    logs: tuple[str, ...], asked: NormalizeOptions, app: AppOptions, formats: FormatOptions, lines: RunOptions
+) -> None:
+    """Print a JSON object for every line of a log, in order: time, method, rule, status, duration.
+
+    \b
+    logstatsd normalize access.log --app myapp:app | jq -c 'select(.duration_us > 1e6)'
+    """
+    router, settler = load_app(app)
+    run = open_run(logs, router, formats, lines, quiet=asked.quiet)
+    wanted = Wanted(run.window, asked.target, Excluded(lines.exclude))
+    counts = LineCounts()
+    for done in run.over(Normalize(run.formats, router, wanted)):
+        for text in _settled(done, settler, wanted):
+            sys.stdout.write(text)
         sys.stdout.flush()  # of a live stream, each chunk is what it has said so far
-        lines, excluded = lines + done.lines, excluded + done.excluded
-        rejected.update(done.rejected)
-        samples += done.samples[: SAMPLES - len(samples)]
-    nothing_fits(run, lines, lines - rejected.total(), 0, samples)
-    if not given["quiet"]:
-        account(run, settler, rejected, samples, lines)
-        if excluded:
-            say(f"{excluded:,} requests excluded")
+        counts.add(done.counts)
+    refuse_misfits(run, counts)
+    if not asked.quiet:
+        account(run, settler, counts)
+        if counts.excluded:
+            say(f"{counts.excluded:,} requests excluded")
+
+
+def _settled(done: Normalized, settler: Settler, wanted: Wanted) -> Iterator[str]:
+    """The text of a chunk, with the entries in it that only the app can tell."""
+    for part in done.parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part.route, Undecided):
+            route, proven = settler.route(part.route)
+            if not proven:
+                settler.note(route)
+            if route in wanted.excluded:
+                done.counts.excluded += 1
+            else:
+                yield as_line(done.path, part, route, target=wanted.target)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from logstatsd.cli.console import say
 from logstatsd.delivery.encoders.encoder import Totals
-from logstatsd.delivery.encoders.timings import time_note
+from logstatsd.formats.times import iso_utc
+from logstatsd.model.line_counts import LineCounts
 
 if TYPE_CHECKING:
-    from logstatsd.model.batch import Batch
+    from logstatsd.delivery.encoders.encoder import Encoder
 
 SCHEMA = 1
 NOTHING = Totals(due=0, sent=0, dropped=0, unconfirmed=0, untimed=0, series=0, folded=0, oldest_s=None)
@@ -24,43 +24,44 @@ NOTHING = Totals(due=0, sent=0, dropped=0, unconfirmed=0, untimed=0, series=0, f
 
 @dataclass
 class ReplayCounts:
-    """What became of the lines of a replay."""
+    """What became of the lines of a replay, and when it began."""
 
-    lines: int = 0
-    parsed: int = 0
-    outside: int = 0
-    excluded: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[str, bytes]] = field(default_factory=list)
-    oldest_s: float | None = None
+    lines: LineCounts = field(default_factory=LineCounts)
     started_s: float = field(default_factory=time.monotonic)
-
-    def add(self, batch: Batch) -> None:
-        self.lines += batch.lines
-        self.parsed += batch.parsed
-        self.outside += batch.outside
-        self.rejected.update(batch.rejected)
-        self.samples += batch.samples[: 5 - len(self.samples)]
 
     @property
     def seconds(self) -> float:
+        """How long the replay has taken so far."""
         return time.monotonic() - self.started_s
 
 
-def conclude(counted: ReplayCounts, totals: Totals, destination: str, given: dict[str, Any]) -> None:
+class Telling(NamedTuple):
+    """How the outcome is told: as JSON too, on stderr at all, and of what was only printed."""
+
+    as_json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
+
+
+def conclude(counted: ReplayCounts, encoder: Encoder | None, destination: str, telling: Telling) -> None:
     """Say what was done: one line, a note on time where it matters, and one JSON object if asked for.
 
-    Without a destination nothing was there to send.
+    Without an encoder nothing was there to send.
     """
-    from logstatsd.delivery.encoders.points import history_note  # noqa: PLC0415
-
-    quiet = given["quiet"]
-    if given["as_json"]:
-        click.echo(json.dumps(as_json(counted, totals)), file=sys.stderr if given["dry_run"] else None)
-    if not destination:
-        say("nothing new", quiet=quiet)
+    totals = encoder.totals() if encoder else NOTHING
+    if telling.as_json:
+        click.echo(json.dumps(as_json(counted, totals)), file=sys.stderr if telling.dry_run else None)
+    if encoder is None:
+        say("nothing new", quiet=telling.quiet)
         return
-    rejected = f", {counted.rejected.total():,} rejected" if counted.rejected else ""
+    say(_in_words(counted, totals, encoder.noun, destination, telling), quiet=telling.quiet)
+    if note := encoder.time_note(time.time()):
+        say(note, quiet=telling.quiet)
+
+
+def _in_words(counted: ReplayCounts, totals: Totals, noun: str, destination: str, telling: Telling) -> str:
+    lines = counted.lines
+    rejected = f", {lines.rejected.total():,} rejected" if lines.rejected else ""
     untimed = f", {totals.untimed:,} without a duration" if totals.untimed else ""
     folded = f", {totals.folded:,} of them folded into overflow" if totals.folded else ""
     unconfirmed = (
@@ -68,29 +69,23 @@ def conclude(counted: ReplayCounts, totals: Totals, destination: str, given: dic
         if totals.unconfirmed
         else ""
     )
-    what = "points" if given["backfill"] else "timings"
-    done = "printed, not sent," if given["dry_run"] else f"sent to {destination}"
-    say(
-        f"{counted.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {what} "
-        f"{done} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}",
-        quiet=quiet,
+    done = "printed, not sent," if telling.dry_run else f"sent to {destination}"
+    return (
+        f"{lines.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {noun} "
+        f"{done} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}"
     )
-    note = history_note(totals) if given["backfill"] else time_note(totals.oldest_s, time.time())
-    if note and not given["speed"]:
-        say(note, quiet=quiet)
 
 
 def as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
-    """What `replay --json` says; the names are stable, see the README."""
-    from logstatsd.formats.times import iso_utc  # noqa: PLC0415
-
+    """What `replay --json` says; the names are stable, see docs/commands.md."""
+    lines = counted.lines
     return {
         "schema": SCHEMA,
-        "lines": counted.lines,
-        "parsed": counted.parsed,
-        "rejected": counted.rejected.total(),
-        "outside": counted.outside,
-        "excluded": counted.excluded,
+        "lines": lines.lines,
+        "parsed": lines.parsed,
+        "rejected": lines.rejected.total(),
+        "outside": lines.outside,
+        "excluded": lines.excluded,
         "untimed": totals.untimed,
         "due": totals.due,
         "sent": totals.sent,

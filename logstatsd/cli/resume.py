@@ -1,18 +1,22 @@
-"""What `replay --resume` and `--follow` do: send what was added to the logs, and remember how far."""
+"""`replay --resume` and `--follow`: send what was added to the logs, and remember how far."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
 from logstatsd.cli.inputs import followed, format_of
-from logstatsd.cli.outcome import NOTHING, ReplayCounts, conclude
-from logstatsd.cli.replay import BATCH_LINES, Sender
+from logstatsd.cli.options import Options, option
+from logstatsd.cli.outcome import ReplayCounts, conclude
+from logstatsd.cli.sender import BATCH_LINES, Request, Sender
+from logstatsd.delivery.encoders import ENCODERS
 from logstatsd.errors import LogstatsdError, OptionError
+from logstatsd.formats.logformat import LogFormat
 from logstatsd.tail.checkpoint import LogState, Store, default_path
 from logstatsd.tail.follow import Control, follow
 from logstatsd.tail.resume import resume, start
@@ -20,32 +24,64 @@ from logstatsd.tail.resume import resume, start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from logstatsd.formats.logformat import LogFormat
     from logstatsd.tail.plan import Portion
 
 MANY_LINES = 100
 """So many new lines of which none fits are no scanner's garbage: that is said even where quiet is wanted."""
 
 
-def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions(Options):
+    """Where the last run stopped, and what to do from there."""
+
+    heading: ClassVar[str] = "Going on where the last run stopped"
+
+    resume: bool = option(
+        "--resume", is_flag=True, help="Send only what was added since the last run; remember how far."
+    )
+    checkpoint: str | None = option(
+        "--checkpoint", metavar="FILE",
+        help="Where to remember it, with --resume implied. Default: a file in the state directory.",
+    )  # fmt: skip
+    state_dir: str | None = option(
+        "--state-dir", metavar="DIR",
+        help="The state directory. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/logstatsd or "
+        "~/.local/state/logstatsd.",
+    )  # fmt: skip
+    from_: str = option(
+        "--from", type=click.Choice(["start", "end"]), default="start", show_default=True,
+        help="Where the first run begins.",
+    )  # fmt: skip
+    until_eof: bool = option(
+        "--until-eof", is_flag=True, help="Send a rotated file's last line even without its newline."
+    )
+    wait: bool = option("--wait", is_flag=True, help="Wait for another run to end, rather than end with 5.")
+    follow: bool = option(
+        "-f", "--follow", is_flag=True,
+        help="Go on as lines are written, through rotations, with --resume implied.",
+    )  # fmt: skip
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the run is to go on where another stopped."""
+        return bool(self.resume or self.checkpoint or self.follow)
+
+
+def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) -> int:
     """Send what the logs hold beyond the checkpoint. Raises what reading, sending and the checkpoint may."""
-    if given["since"] or given["until"] or given["speed"]:
-        raise OptionError(
-            "--resume and --follow take all that is new; leave out --since, --until and --speed"
-        )
-    if given["backfill"]:
-        raise OptionError(
-            "--backfill takes whole logs: where a run stops within ten seconds, the next would replace their "
-            "points; leave out --resume and --follow"
-        )
-    logs, destination = followed(paths), destination_name(given)
-    path = given["checkpoint"] or default_path(given["state_dir"], paths, destination)
-    with Store(path, destination, wait=given["wait"]) as store, Control() as control:
-        states = {log: _known(log, store, given) for log in logs}
-        delivery, failure = _Delivery(store, given), None
+    _refuse_partial_runs(asked)
+    logs, destination = followed(paths), asked.destination.name()
+    path = options.checkpoint or default_path(options.state_dir, paths, destination)
+    with (
+        Store(path, destination, wait=options.wait) as store,
+        Control() as control,
+        signals.stoppable(control.stop, control.reopen) as stopped,
+    ):
+        states = {log: _known(log, store, options, quiet=asked.telling.quiet) for log in logs}
+        delivery, failure = _Delivery(store, asked), None
         try:
             try:
-                for portion in _unread(states, control, given):
+                for portion in _unread(states, control, options):
                     if portion is not None:
                         delivery.take(portion)
                     if control.stopped():
@@ -55,47 +91,46 @@ def replay_on(paths: tuple[str, ...], given: dict[str, Any]) -> None:
             delivery.conclude(failure)
         finally:
             delivery.close()
-    if control.signal:
-        click.get_current_context().exit(128 + control.signal)
+    return stopped.exit_code
 
 
-def destination_name(given: dict[str, Any]) -> str:
-    """What a checkpoint knows the server by; found without the datadog client, whose rules these are."""
-    if given["dry_run"]:
+def _refuse_partial_runs(asked: Request) -> None:
+    """Raise OptionError for what does not go with reading only what is new."""
+    if asked.lines.since or asked.lines.until or asked.speed:
+        raise OptionError(
+            "--resume and --follow take all that is new; leave out --since, --until and --speed"
+        )
+    if not ENCODERS[asked.metrics.chosen_encoder].resumes:
+        raise OptionError(
+            "--backfill takes whole logs: where a run stops within ten seconds, the next would replace their "
+            "points; leave out --resume and --follow"
+        )
+    if asked.telling.dry_run:
         raise OptionError("--dry-run sends nothing, so there is nothing to resume; leave one of them out")
-    if given["socket"]:
-        return f"unix:{given['socket']}"
-    url = os.environ.get("DD_DOGSTATSD_URL")
-    if url and not given["host"] and not given["port"]:
-        return url
-    host = given["host"] or os.environ.get("DD_AGENT_HOST") or "localhost"
-    port = given["port"] or os.environ.get("DD_DOGSTATSD_PORT") or 8125
-    return f"{'tcp' if given['tcp'] else 'udp'}:{host}:{port}"
 
 
-def _known(log: str, store: Store, given: dict[str, Any]) -> LogState:
+def _known(log: str, store: Store, options: ResumeOptions, *, quiet: bool) -> LogState:
     """Where the last run stopped; for a log that is new, where the first one begins."""
     state = store.checkpoint.logs.get(log)
     if state is None:
-        awaited = given["follow"] and not os.path.exists(log)  # noqa: PTH110
-        state = LogState() if awaited else start(log, given["from_"])
+        awaited = options.follow and not os.path.exists(log)  # noqa: PTH110
+        state = LogState() if awaited else start(log, options.from_)
         store.save(store.checkpoint.with_log(log, state))
-        how = "not there yet, waiting for it" if awaited else f"first run, from its {given['from_']}"
-        say(f"{log}: {how}", quiet=given["quiet"])
+        how = "not there yet, waiting for it" if awaited else f"first run, from its {options.from_}"
+        say(f"{log}: {how}", quiet=quiet)
     return state
 
 
 def _unread(
-    states: Mapping[str, LogState], control: Control, given: dict[str, Any]
+    states: Mapping[str, LogState], control: Control, options: ResumeOptions
 ) -> Iterator[Portion | None]:
     """The lines that were not sent yet, in portions; None where there are none for now."""
-    until_eof = given["until_eof"]
-    if given["follow"]:
-        yield from follow(states, control, say, max_lines=BATCH_LINES, until_eof=until_eof)
+    if options.follow:
+        yield from follow(states, control, say, max_lines=BATCH_LINES, until_eof=options.until_eof)
         return
     for log, state in states.items():
         with resume(log, state) as plan:
-            yield from plan.portions(max_lines=BATCH_LINES, until_eof=until_eof)
+            yield from plan.portions(max_lines=BATCH_LINES, until_eof=options.until_eof)
         for note in plan.notes:
             say(note)
 
@@ -106,8 +141,8 @@ class _Delivery:
     Neither the app nor the server is looked for before there is a line to send.
     """
 
-    def __init__(self, store: Store, given: dict[str, Any]) -> None:
-        self._store, self._given = store, given
+    def __init__(self, store: Store, asked: Request) -> None:
+        self._store, self._asked = store, asked
         self._sender: Sender | None = None
         self._counted = ReplayCounts()
         self._formats: dict[str, LogFormat] = {}
@@ -121,7 +156,7 @@ class _Delivery:
         if portion.chunk.data:
             log_format = self._format(portion.log, portion.chunk.data)
             state = state._replace(format=asdict(log_format))
-            self._sender = self._sender or Sender(self._given, self._counted)
+            self._sender = self._sender or Sender(self._asked, self._counted)
             self._sender.scan(portion.log, log_format, portion.chunk.data)
             self._sender.flush()
         self._store.save(self._store.checkpoint.with_log(portion.log, state))
@@ -129,29 +164,27 @@ class _Delivery:
     def _format(self, log: str, lines: bytes) -> LogFormat:
         """The log's format: as given, as the checkpoint knows it, or as the lines show."""
         if log not in self._formats:
-            from logstatsd.formats.logformat import LogFormat  # noqa: PLC0415
-
             data = self._store.checkpoint.logs[log].format
             known = LogFormat.from_data(data) if data else None
-            self._formats[log] = format_of(log, lines, self._given, known)
+            quiet = self._asked.telling.quiet
+            self._formats[log] = format_of(log, lines, self._asked.formats, known, quiet=quiet)
         return self._formats[log]
 
     def conclude(self, failure: LogstatsdError | None) -> None:
         """Say what was done. Raises the failure, or UndeliveredError where it was not all delivered."""
-        counted, sender = self._counted, self._sender
+        lines, sender, quiet = self._counted.lines, self._sender, self._asked.telling.quiet
         if sender is None:
             if failure:
                 raise failure
-            conclude(counted, NOTHING, "", self._given)
+            conclude(self._counted, None, "", self._asked.telling)
             return
         failure = failure or sender.finish()
-        nothing_fits = counted.lines and not counted.parsed and not counted.outside
-        if not self._given["quiet"]:
-            say_rejected(counted.rejected, counted.samples, counted.lines)
+        if not quiet:
+            say_rejected(lines)
             say_unproven(sender.settler)
-        if nothing_fits and (counted.lines >= MANY_LINES or not self._given["quiet"]):
+        if lines.none_fit and (lines.lines >= MANY_LINES or not quiet):
             say(
-                f"none of the {counted.lines:,} new lines fits the format that the log had: if that has "
+                f"none of the {lines.lines:,} new lines fits the format that the log had: if that has "
                 "changed, give the new one by --log-format once"
             )
         sender.conclude()

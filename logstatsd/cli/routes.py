@@ -1,25 +1,39 @@
-"""What `routes` and `normalize` do."""
+"""`routes`: show the app's rules, and with logs which of them are used."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from logstatsd.cli.console import account, say, show
-from logstatsd.cli.inputs import load_app, nothing_fits, open_run, tallies
-from logstatsd.errors import InputError
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.options import (
+    AppOptions,
+    FormatOptions,
+    Options,
+    RunOptions,
+    command,
+    option,
+    quiet,
+    takes,
+)
+from logstatsd.errors import InputError, OptionError
 from logstatsd.model.filters import Excluded
 from logstatsd.report.summary import Summary
 from logstatsd.report.tables import Title, fitted
+from logstatsd.routing.snapshot import dump_snapshot
+from logstatsd.scan.entries import TargetCount
 from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.model.route import Route, RuleInfo
+    from logstatsd.routing.router import Router
     from logstatsd.scan.run import Piece, Run
     from logstatsd.scan.settle import Settler
 
@@ -27,52 +41,87 @@ TOP = 10
 """How many unmatched targets are listed."""
 
 
-def write_snapshot(given: dict[str, Any], output: str) -> None:
-    """Write the app's routes to a file, or to stdout for `-`. Raises InputError."""
-    from logstatsd.routing.snapshot import dump_snapshot  # noqa: PLC0415
+@dataclass(frozen=True, kw_only=True)
+class RoutesOptions(Options):
+    """What of the map is shown, and how."""
 
-    router, _ = load_app(given)
-    text = dump_snapshot(router.snapshot)
+    unused: bool = option("--unused", is_flag=True, help="Only rules that the logs never hit.")
+    as_json: bool = option("--json", is_flag=True, help="One JSON object.")
+    output: str | None = option(
+        "-o", "--output", metavar="FILE", help="Without logs: write a snapshot of the routes to FILE."
+    )
+    quiet: bool = quiet()
+
+
+@command()
+@click.argument("logs", metavar="[LOG...]", nargs=-1)
+@takes(asked=RoutesOptions, app=AppOptions, formats=FormatOptions, lines=RunOptions)
+def routes(
+    logs: tuple[str, ...], asked: RoutesOptions, app: AppOptions, formats: FormatOptions, lines: RunOptions
+) -> None:
+    """Show the app's URL map, save a snapshot of it, or count which rules a log hits.
+
+    \b
+    logstatsd routes --app myapp:app
+    logstatsd routes --app myapp:app -o routes.json
+    logstatsd routes --app myapp:app access.log --unused
+    """
+    if asked.unused and not logs:
+        raise OptionError("--unused: give the logs in which to look for the rules")
+    router, settler = load_app(app)
+    if asked.output and not logs and not asked.as_json:
+        _write_snapshot(router, asked.output)
+        return
+    usage = Usage()
+    if logs:
+        run = open_run(logs, router, formats, lines, quiet=asked.quiet)
+        _count(run, settler, usage, Excluded(lines.exclude), asked)
+    rules = [info for info in router.rules if not asked.unused or usage.is_unused(info)]
+    if asked.unused and not rules:
+        say("no rule is unused", quiet=asked.quiet)
+    if asked.as_json:
+        show(json.dumps(_as_json(rules, usage, logs=bool(logs)), indent=2), asked.output)
+    elif rules or usage.unmatched or asked.output:
+        show(_table(rules, usage, logs=bool(logs)), asked.output)
+
+
+@dataclass
+class Usage:
+    """The requests of each rule, and the targets that no rule matched."""
+
+    requests: Counter[Route] = field(default_factory=Counter)
+    unmatched: Counter[bytes] = field(default_factory=Counter)
+
+    def is_unused(self, info: RuleInfo) -> bool:
+        """Whether a rule that labels requests has none."""
+        return not self.requests[info.route] and not info.redirects
+
+
+def _write_snapshot(router: Router, output: str) -> None:
+    """Write the app's routes to a file, or to stdout for `-`. Raises InputError."""
     try:
         with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-            file.write(text)
+            file.write(dump_snapshot(router.snapshot))
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
 
 
-def list_routes(paths: tuple[str, ...], given: dict[str, Any]) -> None:
-    """Print the map; with logs, the requests of each rule and the top unmatched targets."""
-    router, settler = load_app(given)
-    requests: Counter[Route] = Counter()
-    unmatched: Counter[bytes] = Counter()
-    if paths:
-        run = open_run(paths, router, given)
-        summary = Summary(("rule",), Excluded(given["exclude"]))
-        pieces = None if given["unused"] else _counting(run, settler, unmatched)
-        for piece in tallies(run, settler, quiet=given["quiet"], pieces=pieces):
-            summary.add(piece.batch)
-        nothing_fits(run, summary.lines, summary.parsed, summary.outside, summary.span.samples)
-        for (route, _), group in summary.groups.items():
-            requests[route] += group.requests
-        if not given["quiet"]:
-            account(run, settler, summary.rejections, summary.span.samples, summary.lines)
-    rules = list(router.rules)
-    if given["unused"]:
-        rules = [info for info in rules if not requests[info.route] and not info.redirects]
-        if not rules:
-            say("no rule is unused", quiet=given["quiet"])
-    if given["as_json"]:
-        text = json.dumps(_as_json(rules, requests, unmatched, logs=bool(paths)), indent=2)
-        show(text, given["output"])
-    elif rules or unmatched or given["output"]:
-        show(_table(rules, requests, unmatched, logs=bool(paths)), given["output"])
+def _count(run: Run, settler: Settler, usage: Usage, excluded: Excluded, asked: RoutesOptions) -> None:
+    """Count the requests of the run's logs."""
+    summary = Summary(("rule",), excluded)
+    pieces = None if asked.unused else _counting(run, settler, usage.unmatched)
+    for piece in tallies(run, settler, quiet=asked.quiet, pieces=pieces):
+        summary.add(piece.batch)
+    refuse_misfits(run, summary.counts)
+    for (route, _), group in summary.groups.items():
+        usage.requests[route] += group.requests
+    if not asked.quiet:
+        account(run, settler, summary.counts)
 
 
 def _counting(run: Run, settler: Settler, unmatched: Counter[bytes]) -> Iterator[Piece]:
     """The run's pieces; on the way, the unmatched targets are counted."""
-    from logstatsd.scan.entries import Usage  # noqa: PLC0415
-
-    for pieces, targets in run.over(Usage(run.scan())):
+    for pieces, targets in run.over(TargetCount(run.scan())):
         unmatched.update(targets.decided)
         for (target, undecided), count in targets.undecided.items():
             if settler.route(undecided)[0].outcome == "unmatched":
@@ -96,9 +145,7 @@ def _converters(info: RuleInfo) -> str:
     )
 
 
-def _as_json(
-    rules: list[RuleInfo], requests: Counter[Route], unmatched: Counter[bytes], *, logs: bool
-) -> dict[str, Any]:
+def _as_json(rules: list[RuleInfo], usage: Usage, *, logs: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "schema": 1,
         "rules": [
@@ -110,19 +157,20 @@ def _as_json(
                 "custom": info.custom,
                 "websocket": info.websocket,
                 "redirects": info.redirects,
-                **({"requests": requests[info.route]} if logs else {}),
+                **({"requests": usage.requests[info.route]} if logs else {}),
             }
             for info in rules
         ],
     }
     if logs:
         found["unmatched"] = [
-            {"target": clean_bytes(target), "requests": count} for target, count in unmatched.most_common(TOP)
+            {"target": clean_bytes(target), "requests": count}
+            for target, count in usage.unmatched.most_common(TOP)
         ]
     return found
 
 
-def _table(rules: list[RuleInfo], requests: Counter[Route], unmatched: Counter[bytes], *, logs: bool) -> Any:
+def _table(rules: list[RuleInfo], usage: Usage, *, logs: bool) -> Any:
     from rich.console import Group  # noqa: PLC0415
 
     titles = [Title("rule", is_name=True), Title("methods", 2, is_name=True)]
@@ -131,11 +179,11 @@ def _table(rules: list[RuleInfo], requests: Counter[Route], unmatched: Counter[b
     lines = []
     for info in rules:
         cells = [info.route.rule, _methods(info), info.endpoint, _converters(info)]
-        lines.append([clean(cell, 1_000) for cell in cells] + ([_used(info, requests)] if logs else []))
-    table = fitted(titles, lines, faint=lambda number: logs and not requests[rules[number].route])
-    if not unmatched:
+        lines.append([clean(cell, 1_000) for cell in cells] + ([_used(info, usage.requests)] if logs else []))
+    table = fitted(titles, lines, faint=lambda number: logs and not usage.requests[rules[number].route])
+    if not usage.unmatched:
         return table
-    top = [[clean_bytes(target), f"{count:,}"] for target, count in unmatched.most_common(TOP)]
+    top = [[clean_bytes(target), f"{count:,}"] for target, count in usage.unmatched.most_common(TOP)]
     return Group(table, "", fitted([Title("unmatched targets", is_name=True), Title("requests")], top))
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 WIRE_TYPES = {"timing": "ms", "histogram": "h", "distribution": "d", "count": "c", "gauge": "g"}
 """Metric type, as the options name it, to its letters on the wire."""
 
+TIMING_TYPES = tuple(name for name, letters in WIRE_TYPES.items() if letters not in ("c", "g"))
+"""Those of them that a duration can have."""
+
 Halves = tuple[bytes, bytes]
 """What stands before and after a value. A line is head + value + tail, and ends in a newline."""
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from logstatsd.model.line_counts import LineCounts, Period
 from logstatsd.model.route import Route, Undecided
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-SAMPLES = 5
 
 Durations = dict[int | None, int]
 """A multiset of durations in microseconds; None is for requests that were logged without one."""
@@ -39,25 +34,12 @@ class Pending(NamedTuple):
 class Batch:
     """The tally of a stretch of log. Batches add up in any order."""
 
-    lines: int = 0
-    outside: int = 0
+    counts: LineCounts = field(default_factory=LineCounts)
+    period: Period = field(default_factory=Period)
     timings: dict[Series, Durations] = field(default_factory=dict)
     cpu: dict[Series, Durations] = field(default_factory=dict)
     pending: dict[Pending, Durations] = field(default_factory=dict)
     pending_cpu: dict[Pending, Durations] = field(default_factory=dict)
-    rejected: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[str, bytes]] = field(default_factory=list)
-    first_s: float | None = None
-    last_s: float | None = None
-
-    @property
-    def parsed(self) -> int:
-        return self.lines - self.outside - self.rejected.total()
-
-    def reject(self, reason: str, line: bytes, count: int = 1) -> None:
-        self.rejected[reason] += count
-        if len(self.samples) < SAMPLES:
-            self.samples.append((reason, line[:1_000]))
 
     def put(
         self,
@@ -80,13 +62,6 @@ class Batch:
         known = into.setdefault(key, {})
         for value, count in durations.items():
             known[value] = known.get(value, 0) + count
-
-    def extend_period(self, moments: Iterable[float]) -> None:
-        """Stretch the time that the batch covers over `moments`, in unix seconds."""
-        known = [moment for moment in (self.first_s, self.last_s) if moment is not None]
-        seen = [*known, *moments]
-        if seen:
-            self.first_s, self.last_s = min(seen), max(seen)
 
 
 class Window(NamedTuple):

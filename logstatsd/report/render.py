@@ -139,16 +139,16 @@ def as_json(summary: Summary, sort: str) -> str:
     return json.dumps(
         {
             "schema": SCHEMA,
-            "lines": summary.lines,
-            "parsed": summary.parsed,
-            "rejected": summary.rejections.total(),
-            "outside": summary.outside,
-            "excluded": summary.excluded,
+            "lines": summary.counts.lines,
+            "parsed": summary.counts.parsed,
+            "rejected": summary.counts.rejected.total(),
+            "outside": summary.counts.outside,
+            "excluded": summary.counts.excluded,
             "skipped_bytes": summary.skipped_bytes,
-            "from": iso_utc(summary.span.first_s),
-            "to": iso_utc(summary.span.last_s),
+            "from": iso_utc(summary.period.first_s),
+            "to": iso_utc(summary.period.last_s),
             "rows": rows(summary, sort),
-            "rejections": dict(sorted(summary.rejections.items())),
+            "rejections": dict(sorted(summary.counts.rejected.items())),
         },
         indent=2,
         ensure_ascii=False,
@@ -235,22 +235,29 @@ def as_table(summary: Summary, sort: str) -> Any:
 
 def caption(summary: Summary) -> str:
     """How much was counted, over what time."""
-    parts = [f"{summary.parsed:,} requests"]
-    if summary.span.first_s is not None and summary.span.last_s is not None:
+    parts = [f"{summary.counts.parsed:,} requests"]
+    if summary.period.first_s is not None and summary.period.last_s is not None:
         first, last = (
-            datetime.fromtimestamp(moment, UTC) for moment in (summary.span.first_s, summary.span.last_s)
+            datetime.fromtimestamp(moment, UTC) for moment in (summary.period.first_s, summary.period.last_s)
         )
         parts[0] += f" from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
-    if summary.excluded:
-        parts.append(f"{summary.excluded:,} excluded")
-    if summary.outside:
-        parts.append(f"{summary.outside:,} outside the time asked for")
+    if summary.counts.excluded:
+        parts.append(f"{summary.counts.excluded:,} excluded")
+    if summary.counts.outside:
+        parts.append(f"{summary.counts.outside:,} outside the time asked for")
     return ", ".join(parts)
 
 
-RENDERERS: dict[str, Callable[[Summary, str], Any]] = {
-    "table": as_table,
-    "json": as_json,
-    "csv": as_csv,
-    "markdown": as_markdown,
+class Renderer(NamedTuple):
+    """One way to draw a Summary, sorted by one of SORTS: as text, or as a rich renderable."""
+
+    about: str
+    render: Callable[[Summary, str], Any]
+
+
+RENDERERS: dict[str, Renderer] = {
+    "table": Renderer("A table.", as_table),
+    "json": Renderer("One JSON object, with stable names.", as_json),
+    "csv": Renderer("Comma-separated values.", as_csv),
+    "markdown": Renderer("A Markdown table.", as_markdown),
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from logstatsd.model.batch import SAMPLES, Batch, Durations, Series
 from logstatsd.model.distribution import Distribution
 from logstatsd.model.filters import Excluded
+from logstatsd.model.line_counts import LineCounts, Period
 from logstatsd.model.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from logstatsd.model.batch import Batch, Durations, Series
 
 
 @dataclass(slots=True)
@@ -45,23 +46,15 @@ class Summary:
     by: tuple[str, ...] = ("rule", "method")
     excluded_routes: Excluded = field(default_factory=Excluded)
     groups: dict[Key, Group] = field(default_factory=dict)
-    lines: int = 0
-    parsed: int = 0
-    outside: int = 0
-    excluded: int = 0
+    counts: LineCounts = field(default_factory=LineCounts)
+    period: Period = field(default_factory=Period)
     skipped_bytes: int = 0
-    rejections: Counter[str] = field(default_factory=Counter)
-    span: Batch = field(default_factory=Batch)
 
     def add(self, batch: Batch) -> None:
         """Merge a Batch whose series have all been decided."""
-        self.lines += batch.lines
-        self.parsed += batch.parsed
-        self.outside += batch.outside
-        self.rejections.update(batch.rejected)
-        self.span.samples += batch.samples[: SAMPLES - len(self.span.samples)]
-        self.span.extend_period(moment for moment in (batch.first_s, batch.last_s) if moment is not None)
-        self.excluded += self.excluded_routes.take_out(batch)
+        self.counts.add(batch.counts)
+        self.period.add(batch.period)
+        self.counts.excluded += self.excluded_routes.take_out(batch)
         for series, durations in batch.timings.items():
             self._count(self._group(series), series.status, durations)
         for series, durations in batch.cpu.items():

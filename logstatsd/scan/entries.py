@@ -147,7 +147,7 @@ class Unmatched(NamedTuple):
 
 
 @dataclass
-class Usage:
+class TargetCount:
     """What a worker does for `routes`: tallies a chunk, and counts the targets that no rule matched."""
 
     scan: Scan

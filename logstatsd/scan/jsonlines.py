@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.formats.times import iso_logged
-from logstatsd.model.batch import SAMPLES, Window
 from logstatsd.model.filters import Excluded
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import Route, Undecided
 from logstatsd.scan.entries import Entry, LineReader
 from logstatsd.scan.scanner import slices
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logstatsd.formats.logformat import LogFormat, Row
+    from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
     from logstatsd.scan.run import Task
     from logstatsd.sources.source import Chunk
@@ -34,13 +34,10 @@ class Normalized:
 
     path: str
     parts: list[str | Entry] = field(default_factory=list)
-    lines: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[str, bytes]] = field(default_factory=list)
-    excluded: int = 0
+    counts: LineCounts = field(default_factory=LineCounts)
 
 
-class Options(NamedTuple):
+class Wanted(NamedTuple):
     """What `normalize` leaves out, and whether it adds the logged target."""
 
     window: Window | None = None
@@ -54,7 +51,7 @@ class Normalize:
 
     formats: tuple[LogFormat, ...]
     router: Router
-    options: Options = field(default_factory=Options)
+    wanted: Wanted = field(default_factory=Wanted)
     _writers: dict[int, _Writer] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
@@ -63,7 +60,7 @@ class Normalize:
     def __call__(self, task: Task) -> Normalized:
         writer = self._writers.get(task.format_number)
         if writer is None:
-            writer = _Writer(self.formats[task.format_number], self.router, self.options)
+            writer = _Writer(self.formats[task.format_number], self.router, self.wanted)
             self._writers[task.format_number] = writer
         return writer.write(task.chunk)
 
@@ -75,9 +72,9 @@ class _Writer:
     rejected.
     """
 
-    def __init__(self, log_format: LogFormat, router: Router, options: Options) -> None:
-        self._options = options
-        self._reader = reader = LineReader(log_format, router, options.window)
+    def __init__(self, log_format: LogFormat, router: Router, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._reader = reader = LineReader(log_format, router, wanted.window)
         self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
         self._durations = _Remembered(self._duration)
         self._labels = _Remembered(self._label)
@@ -91,7 +88,7 @@ class _Writer:
     def _label(self, key: Row) -> str:
         *head, status = key
         route, method = self._reader.label(tuple(head), status)
-        if isinstance(route, Undecided) or route in self._options.excluded:
+        if isinstance(route, Undecided) or route in self._wanted.excluded:
             return ""
         return f'{_label(method, route)}, "status": {int(status)}'
 
@@ -111,32 +108,33 @@ class _Writer:
                     and (took := durations[row[duration]])
                     and (label := labels[key(row)])
                 ):
-                    target = _target(reader.target(row)) if self._options.target else ""
+                    target = _target(reader.target(row)) if self._wanted.target else ""
                     text.append(
                         f'{start}{offset}, "time": {when}, {label}, "duration_us": {took}{target}}}\n'
                     )
                 elif entry := reader.entry(offset, line, row):
                     self._slowly(entry, done, text)
+                else:
+                    done.counts.lines += 1
+                    done.counts.outside += 1
                 offset += len(line) + 1
-        done.lines += len(text)
+        done.counts.lines += len(text)
         done.parts.append("".join(text))
         return done
 
     def _slowly(self, entry: Entry, done: Normalized, text: list[str]) -> None:
         """Account for a line whose parts do not say all."""
         if isinstance(entry.route, Undecided):
-            done.lines += len(text) + 1
+            done.counts.lines += len(text) + 1
             done.parts += ["".join(text), entry]
             text.clear()
-        elif entry.route is not None and entry.route in self._options.excluded:
-            done.lines += 1
-            done.excluded += 1
+        elif entry.route is not None and entry.route in self._wanted.excluded:
+            done.counts.lines += 1
+            done.counts.excluded += 1
         else:
             if entry.route is None:
-                done.rejected[entry.rejected] += 1
-                if len(done.samples) < SAMPLES:
-                    done.samples.append((entry.rejected, entry.line[:1_000]))
-            text.append(as_line(done.path, entry, entry.route, target=self._options.target))
+                done.counts.reject(entry.rejected, entry.line)
+            text.append(as_line(done.path, entry, entry.route, target=self._wanted.target))
 
 
 class _Remembered(dict):  # type: ignore[type-arg]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logstatsd.model.batch import Batch
+from logstatsd.model.line_counts import Period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +52,14 @@ def by_bucket(batch: Batch) -> list[Batch]:
     """A Batch for each bucket of time, in order; what is counted by line alone goes with the first."""
     names = ("timings", "cpu", "pending", "pending_cpu")
     moments = {series.at_s for name in names for series in getattr(batch, name)}
-    buckets = {at_s: Batch(first_s=at_s) for at_s in sorted(moments, key=lambda at_s: at_s or LONG_AGO)}
+    buckets = {
+        at_s: Batch(period=Period(at_s)) for at_s in sorted(moments, key=lambda at_s: at_s or LONG_AGO)
+    }
     for name in names:
         for series, durations in getattr(batch, name).items():
             getattr(buckets[series.at_s], name)[series] = durations
     first = next(iter(buckets.values()), batch)
-    first.lines, first.outside = batch.lines, batch.outside
-    first.rejected, first.samples = batch.rejected, batch.samples
-    first.first_s, first.last_s = batch.first_s, batch.last_s
+    first.counts, first.period = batch.counts, batch.period
     return [*buckets.values()] or [batch]
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from logstatsd.formats.reader import reader_of, why
 from logstatsd.formats.times import duration_us, durations_us, moment_s
-from logstatsd.model.batch import SAMPLES, Batch, Durations, Window
+from logstatsd.model.batch import Batch, Durations, Window
+from logstatsd.model.line_counts import SAMPLES
 from logstatsd.scan.labels import Columns, Label, Labels
 from logstatsd.sources.lines import LINE_LIMIT
 
@@ -60,7 +61,7 @@ class Scanner:
 
     def _count(self, block: bytes, batch: Batch) -> None:
         rows = self._reader.rows(block)
-        batch.lines += len(rows)
+        batch.counts.lines += len(rows)
         columns = list(zip(*rows, strict=True))
         statuses = columns[self._column["status"]] if rows else ()
         if b"" in statuses:  # such rows run along, and are passed over in the end
@@ -96,9 +97,9 @@ class Scanner:
             inside = {text: moment is None or since_s <= moment < until_s for text, moment in moments.items()}
             kept = list(map(inside.__getitem__, texts))
             columns = [tuple(compress(column, kept)) for column in columns]
-            batch.outside += len(kept) - sum(kept)
+            batch.counts.outside += len(kept) - sum(kept)
             moments = {text: moment for text, moment in moments.items() if inside[text]}
-        batch.extend_period(moment for moment in moments.values() if moment is not None)
+        batch.period.extend(moment for moment in moments.values() if moment is not None)
         return columns
 
     def _buckets(self, texts: Sequence[bytes]) -> Iterator[bytes]:
@@ -137,8 +138,10 @@ class Scanner:
                 values.append(duration_us(text, self._units[role]))
             except ValueError:
                 if role == "duration":
-                    wanted = len(batch.samples) < SAMPLES  # finding the line takes a pass over the chunk
-                    batch.reject("bad duration", _line_with(data, text) if wanted else b"", count)
+                    wanted = (
+                        len(batch.counts.samples) < SAMPLES
+                    )  # finding the line takes a pass over the chunk
+                    batch.counts.reject("bad duration", _line_with(data, text) if wanted else b"", count)
             else:
                 kept[text] = count
         return values, kept
@@ -161,8 +164,8 @@ def without_long_lines(block: bytes, batch: Batch) -> bytes:
         newline = block.rfind(b"\n", position, position + LINE_LIMIT + 1)
         if newline < 0:
             end = block.find(b"\n", position) + 1
-            batch.lines += 1
-            batch.reject("too long", block[position:end])
+            batch.counts.lines += 1
+            batch.counts.reject("too long", block[position:end])
             kept.append(block[start:position])
             start = position = end
         else:
@@ -178,7 +181,7 @@ def again(reader: Reader, log_format: LogFormat, lines: Iterable[bytes], batch: 
         if row:
             rows.append(row)
         else:
-            batch.reject(why(log_format, line), line)
+            batch.counts.reject(why(log_format, line), line)
     return rows
 
 

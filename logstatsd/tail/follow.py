@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from logstatsd.tail.resume import resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import FrameType, TracebackType
 
     from logstatsd.tail.checkpoint import LogState
     from logstatsd.tail.plan import Portion
@@ -25,34 +23,21 @@ FULL_LOOK_S = 5.0
 
 
 class Control:
-    """What signals tell a run that waits: SIGTERM and SIGINT to stop, SIGHUP to look at the files at once.
+    """What tells a run that waits to stop, or to look at the files at once.
 
-    Where SIGHUP comes since the terminal it was started at is gone, it stops too. A second signal to stop is
-    not held back: it ends the run at once.
-
-    `wait` ends at once when told. Entering installs the handlers, which is for the main thread only; `stop`
-    and `reopen` may be called from any thread and from signal handlers (the classic self-pipe).
+    `wait` ends at once when told. `stop` and `reopen` may be called from any thread and from signal handlers
+    (the classic self-pipe).
     """
 
     def __init__(self) -> None:
         self._stopping = False
-        self.signal: int | None = None
         self._reopening = False
         self._read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._handlers: dict[int, object] = {}
-        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 
     def __enter__(self) -> Control:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._on_stop)
-        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+    def __exit__(self, *_: object) -> None:
         os.close(self._read_end)
         os.close(self._write_end)
 
@@ -76,17 +61,6 @@ class Control:
             os.read(self._read_end, 4096)
         reopening, self._reopening = self._reopening, False
         return reopening
-
-    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, self._handlers[number])  # type: ignore[arg-type]  # a second one ends it at once
-        self.stop()
-
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
-        if all(map(os.isatty, self._terminals)):
-            self.reopen()
-        else:
-            self._on_stop(number, frame)
 
     def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: enough rings are waiting already

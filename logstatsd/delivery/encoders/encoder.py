@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import UndeliveredError
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from logstatsd.model.route import Route
 
 MAX_SERIES = 10_000
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How values are to be written; see `TimingEncoder` for what each means."""
+
+    dialect: str = "dogstatsd"
+    wire_type: str | None = None
+    sample_rate: float = 1.0
+    pack: bool = False
+    max_series: int = MAX_SERIES
+    speed: float | None = None
 
 
 class Totals(NamedTuple):
@@ -86,7 +99,10 @@ class Packer:
 
 
 class Encoder:
-    """What every way of replaying shares: full payloads to a sink, and the count of what became of them."""
+    """What every form of sending shares: full payloads to a sink, and the count of what became of them."""
+
+    noun = "timings"
+    """What it sends, in words."""
 
     def __init__(self, naming: Naming, sink: Sink, *, pack: bool, max_series: int) -> None:
         self._sink = sink
@@ -99,6 +115,10 @@ class Encoder:
 
     def add(self, batch: Batch) -> None:
         """Send a batch's values, but for what does not fill a payload yet. Raises UndeliveredError."""
+        raise NotImplementedError
+
+    def time_note(self, now_s: float) -> str | None:
+        """What a person should know of the times at which the values land; None for nothing."""
         raise NotImplementedError
 
     def flush(self) -> None:

@@ -7,8 +7,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.delivery import dialects
-from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoder, Totals
+from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoder, Encoding, Totals
 from logstatsd.delivery.naming import safe_name
+from logstatsd.errors import OptionError
 from logstatsd.model.distribution import Distribution
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PointEncoder(Encoder):
     a second point of the same second would replace it. As timestamps are DogStatsD's alone, so is this.
     """
 
+    noun = "points"
+
     def __init__(
         self,
         naming: Naming,
@@ -60,6 +63,9 @@ class PointEncoder(Encoder):
         self._gather(batch.timings, cpu=False)
         self._gather(batch.cpu, cpu=True)
         self._send_before(self._newest_s - BUCKET_S - LATE_S)
+
+    def time_note(self, now_s: float) -> str | None:  # noqa: ARG002 - each point's age was seen as it was sent
+        return history_note(self.totals())
 
     def finish(self) -> Totals:
         self._send_before(self._newest_s + 1)
@@ -107,6 +113,16 @@ class PointEncoder(Encoder):
             assert value_us is not None, "a distribution is made for a duration"
             named = metric._replace(name=safe_name(metric.name, suffix), tags=tags)
             yield dialects.dogstatsd(named, "g", timestamp=at_s), self._write(value_us)
+
+
+def make(naming: Naming, sink: Sink, encoding: Encoding) -> PointEncoder:
+    """Make the encoder, as ENCODERS asks for it. Raises OptionError."""
+    for name, given in (("speed", encoding.speed), ("pack", encoding.pack), ("type", encoding.wire_type)):
+        if given:
+            raise OptionError(f"--backfill and --{name}: give one of them")
+    if encoding.dialect != "dogstatsd" or encoding.sample_rate != 1:
+        raise OptionError("--backfill: points with a time are DogStatsD's alone, and are never sampled")
+    return PointEncoder(naming, sink, max_series=encoding.max_series)
 
 
 def history_note(totals: Totals) -> str | None:

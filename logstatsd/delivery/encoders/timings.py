@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.delivery import dialects
-from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoder
+from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoder, Encoding
 from logstatsd.errors import OptionError
 
 if TYPE_CHECKING:
@@ -67,12 +68,15 @@ class TimingEncoder(Encoder):
         work = [*self._work(batch.timings, cpu=False), *self._work(batch.cpu, cpu=True)]
         if work:
             self._due += sum(len(item.values) for item in work)
-            self._note_oldest(batch.first_s)
+            self._note_oldest(batch.period.first_s)
         with self._counting():
             if self._clock is None:
                 self._put(work)
             else:
                 self._put_in_time(work, self._clock)
+
+    def time_note(self, now_s: float) -> str | None:
+        return None if self._clock else time_note(self._oldest_s, now_s)
 
     def _work(self, tallies: Mapping[Series, Mapping[Any, int]], *, cpu: bool) -> Iterator[_Work]:
         """Each metric of each series, with its values as they are written."""
@@ -115,6 +119,11 @@ class TimingEncoder(Encoder):
             clock.wait_until(second)
             self._put(items)
             self._packer.flush()
+
+
+def make(naming: Naming, sink: Sink, encoding: Encoding) -> TimingEncoder:
+    """Make the encoder, as ENCODERS asks for it. Raises OptionError."""
+    return TimingEncoder(naming, sink, **asdict(encoding))
 
 
 class _Work(NamedTuple):

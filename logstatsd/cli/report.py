@@ -1,0 +1,152 @@
+"""`report`: print a table of requests, errors and percentiles per rule, once or kept up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logstatsd.cli import signals
+from logstatsd.cli.console import account, advice, say, say_rejected, say_unproven, screen, show
+from logstatsd.cli.inputs import followed, format_of, load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.options import (
+    AppOptions,
+    FormatOptions,
+    Options,
+    RunOptions,
+    choice_of,
+    command,
+    logs_argument,
+    one_of_flags,
+    option,
+    quiet,
+    takes,
+)
+from logstatsd.errors import OptionError
+from logstatsd.model.filters import Excluded
+from logstatsd.report.render import RENDERERS, SORTS, as_table, caption
+from logstatsd.report.summary import DIMENSIONS, Summary
+from logstatsd.scan.scanner import Scanner
+from logstatsd.tail.follow import Control, follow
+from logstatsd.tail.resume import start
+
+if TYPE_CHECKING:
+    from logstatsd.scan.run import Run
+    from logstatsd.tail.plan import Portion
+
+REFRESH_S = 1.0
+PLAIN = "table"
+"""The renderer that is used where no other is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """What a report shows, and how."""
+
+    by: tuple[str, ...] = choice_of(
+        DIMENSIONS, "--by", multiple=True, help="Group by these; repeatable. Default: rule and method."
+    )
+    sort: str = choice_of(
+        SORTS, "--sort", default="total", show_default=True, metavar="COLUMN",
+        help=f"The column to sort by: {', '.join(SORTS)}.",
+    )  # fmt: skip
+    renderer: str | None = one_of_flags(
+        **{name: renderer.about for name, renderer in RENDERERS.items() if name != PLAIN}
+    )
+    output: str | None = option(
+        "-o", "--output", metavar="FILE", help="Write the report to FILE instead of stdout."
+    )
+    follow: bool = option(
+        "-f", "--follow", is_flag=True, help="Keep the table up to date as the log is written, like top."
+    )
+    quiet: bool = quiet()
+
+    def summary(self, excluded: tuple[str, ...]) -> Summary:
+        """An empty summary of what is asked for."""
+        return Summary(tuple(dict.fromkeys(self.by)) or ("rule", "method"), Excluded(excluded))
+
+    def rendered(self, summary: Summary) -> Any:
+        """The report, as text or a rich renderable."""
+        return RENDERERS[self.renderer or PLAIN].render(summary, self.sort)
+
+
+@command()
+@logs_argument
+@takes(asked=ReportOptions, app=AppOptions, formats=FormatOptions, lines=RunOptions)
+def report(
+    logs: tuple[str, ...], asked: ReportOptions, app: AppOptions, formats: FormatOptions, lines: RunOptions
+) -> int:
+    """Print, per rule and method, the requests, errors and percentiles of access logs.
+
+    \b
+    logstatsd report access.log --app myapp:app
+    logstatsd report access.log* --app myapp:app --by endpoint --sort p95
+    zcat old.gz | logstatsd report - --routes routes.json --json | jq .rows
+    """
+    summary = asked.summary(lines.exclude)
+    if asked.follow:
+        return _follow(logs, summary, asked=asked, app=app, formats=formats, lines=lines)
+    router, settler = load_app(app)
+    run = open_run(logs, router, formats, lines, quiet=asked.quiet)
+    for piece in tallies(run, settler, quiet=asked.quiet):
+        summary.add(piece.batch)
+    summary.skipped_bytes = run.skipped_bytes
+    refuse_misfits(run, summary.counts)
+    show(asked.rendered(summary), asked.output)
+    if not asked.quiet:
+        account(run, settler, summary.counts)
+        if not asked.renderer:
+            say(_caption(run, summary))
+    return 0
+
+
+def _caption(run: Run, summary: Summary) -> str:
+    if not run.formats:
+        return caption(summary)
+    sources = sorted({log_format.duration_source for log_format in run.formats} - {""})
+    if not sources:
+        return f"{caption(summary)}; the log has no durations: {advice(run.formats[0])}"
+    return f"{caption(summary)}; durations from {' and '.join(sources)}"
+
+
+def _follow(
+    paths: tuple[str, ...],
+    summary: Summary,
+    *,
+    asked: ReportOptions,
+    app: AppOptions,
+    formats: FormatOptions,
+    lines: RunOptions,
+) -> int:
+    """Report the logs and what is added to them, until a signal ends it. Raises InputError, FormatError."""
+    if lines.since or lines.until:
+        raise OptionError("--follow: it reads files to their end and on; leave out --since and --until")
+    logs = followed(paths)
+    router, settler = load_app(app)
+    scanners: dict[str, Scanner] = {}
+
+    def count(portion: Portion) -> None:
+        data = portion.chunk.read()
+        if portion.log not in scanners:
+            log_format = format_of(portion.log, data, formats, quiet=asked.quiet)
+            scanners[portion.log] = Scanner(log_format, router)
+        summary.add(settler.settle(scanners[portion.log].scan(data)))
+
+    def shown() -> Any:
+        from rich.console import Group  # noqa: PLC0415 - heavy
+
+        return Group(as_table(summary, asked.sort), caption(summary))
+
+    with (
+        Control() as control,
+        signals.stoppable(control.stop, control.reopen) as stopped,
+        screen(shown, REFRESH_S) as refresh,
+    ):
+        for portion in follow({log: start(log) for log in logs}, control, lambda _: None):
+            if portion is not None and portion.chunk.data:
+                count(portion)
+            refresh()
+    show(asked.rendered(summary), asked.output)
+    if not asked.quiet:
+        say_rejected(summary.counts)
+        say_unproven(settler)
+    return stopped.exit_code
