@@ -4,8 +4,8 @@
     python benchmarks/delivery.py --lines 50000 --only udp "npm statsd"
 
 The log is parsed before the clock starts: what is measured is encoding and delivery, until the receiver has
-taken everything. Real servers that are not installed are left out, and said so (tests/servers.py tells where
-they are looked for).
+taken everything. Real servers that are not installed are left out, and said so (tests/support/servers.py
+tells where they are looked for).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from logstatsd.scan.run import Run, open_logs
 from logstatsd.scan.settle import Settler
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 BATCH_LINES = 10_000
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Record the sample logs: serve the shop with real gunicorn and nginx, and send it the sample traffic.
 
-    PYTHONPATH=tests python sample_logs/record.py
+    PYTHONPATH=tests/support python sample_logs/record.py
 
 needs nginx, and gunicorn in Python's environment, and takes about as long as SECONDS says, three times. The
 requests are the same every time; times, durations and so the order of neighbours are not.
@@ -16,7 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from servers import COMBINED_TIMED, GUNICORN_DEFAULT, PASS_ON, SAMPLE_LOGS, Address, exchange, gunicorn, nginx
+from places import SAMPLE_LOGS
+from servers import COMBINED_TIMED, GUNICORN_DEFAULT, PASS_ON, Address, exchange, gunicorn, nginx
 from traffic import Request, traffic
 
 REQUESTS = 3000

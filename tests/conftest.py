@@ -45,7 +45,7 @@ def require(config: pytest.Config, program: str) -> str:
     path = path_of(program)
     if path is not None:
         return path
-    missing = f"{program} is not installed (npm's statsd: see tests/servers.py)"
+    missing = f"{program} is not installed (npm's statsd: see tests/support/servers.py)"
     if config.getoption("--require-real"):
         pytest.fail(f"{missing}, and --require-real was given", pytrace=False)
     pytest.skip(missing)

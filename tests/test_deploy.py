@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from places import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOCS = Path(__file__).parent.parent / "docs"
 FILES = sorted((DOCS / "deploy").iterdir())
 
 

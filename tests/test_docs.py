@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sample
 from click.testing import CliRunner
+from places import DOCS, ROOT, SAMPLE_LOGS, SHOP
 
 from logstatsd import errors
 from logstatsd.cli import COMMANDS as COMMANDS_TABLE
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     import click
 
-DOCS = sample.ROOT / "docs"
-PAGES = [sample.ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 COMMANDS = (DOCS / "commands.md").read_text("utf-8")
 EVERY_OPTION = [
     pytest.param(command, name, option, id=f"{command} {name}")
@@ -72,7 +71,7 @@ def test_every_option_reads_its_own_variable(command: str, name: str, option: cl
 
 def test_every_module_has_its_room() -> None:
     rooms = (DOCS / "architecture.md").read_text("utf-8")
-    modules = {path.stem for path in (sample.ROOT / "logstatsd").glob("[a-z]*.py")}
+    modules = {path.stem for path in (ROOT / "logstatsd").glob("[a-z]*.py")}
     assert {name for name in modules if f"`{name}`" not in rooms} == set()
 
 
@@ -81,7 +80,7 @@ def test_every_exit_code_is_explained() -> None:
     cells = re.findall(r"^\| ([\d, ]+) \|", section("Exit codes"), re.MULTILINE)
     told = {int(code) for cell in cells for code in cell.split(",")}
     assert told == codes | {0, 129, 130, 143}
-    readme = (sample.ROOT / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     assert {f"| {code} |" for code in codes} <= set(re.findall(r"^\| \d \|", readme, re.MULTILINE))
 
 
@@ -94,7 +93,7 @@ def test_every_exit_code_is_explained() -> None:
     ids=" ".join,
 )  # fmt: skip
 def test_every_name_in_json_is_in_the_manual(args: list[str]) -> None:
-    done = CliRunner().invoke(cli, [*args, str(sample.LOGS / "nginx.log"), "--app", sample.APP])
+    done = CliRunner().invoke(cli, [*args, str(SAMPLE_LOGS / "nginx.log"), "--app", SHOP])
     text = done.stderr if "replay" in args else done.stdout
     text = text if "routes" in args or "report" in args else text.splitlines()[0]
     told = set(re.findall(r"`(\w+)`|\"(\w+)\"", section("JSON")))

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import truth
+from places import SAMPLE_LOGS, SHOP, SUPPORT
 from receivers import Series, receiving, series
-from servers import COMBINED, GUNICORN_DEFAULT, ROOT, SAMPLE_LOGS, Address, exchange, gunicorn, nginx, statsd
+from servers import COMBINED, GUNICORN_DEFAULT, Address, exchange, gunicorn, nginx, statsd
 from traffic import Request, traffic
 
 from logstatsd.formats.detect import detect
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUESTS = 600
-SHOP = f"{SAMPLE_LOGS / 'shop.py'}:app"
 
 GUNICORN_FORMAT = GUNICORN_DEFAULT + ' "%({x-request-id}i)s" %(D)s'
 NGINX_FORMAT = COMBINED.strip("'") + ' "$http_x_request_id" $request_time $upstream_addr'
@@ -94,7 +94,7 @@ def refereed_shop(notes: Path, log: Path) -> AbstractContextManager[Address]:
     """gunicorn that serves the shop and has each request noted."""
     return gunicorn(
         f"truth:refereed('shop:app', {str(notes)!r})",
-        directory=ROOT / "tests",
+        directory=SUPPORT,
         log=log,
         log_format=GUNICORN_FORMAT,
         worker_class="gthread",

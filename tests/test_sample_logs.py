@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 import pytest
-from servers import SAMPLE_LOGS
+from places import SAMPLE_LOGS
 from traffic import ODDITIES, traffic
 
 LINES = {"nginx.log": 3000, "nginx.json.log": 1800, "gunicorn.log": 2900, "gunicorn_default.log": 2900}
