@@ -129,7 +129,15 @@ def open_run(
     logs = _open(paths, formats, router, quiet=quiet)
     zone = next((log.zone for log in logs if log.zone), None)
     asked = window(lines.since, lines.until, datetime.now(zone).astimezone(zone))
-    return Run(logs, router, window=asked, jobs=lines.jobs, lines=batch_lines, bucket_s=bucket_s)
+    return Run(
+        logs,
+        router,
+        window=asked,
+        bucket_s=bucket_s,
+        lines=batch_lines,
+        jobs=lines.jobs,
+        engine=lines.engine,
+    )
 
 
 def tallies(

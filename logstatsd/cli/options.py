@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import click
 from click.core import ParameterSource
 
+from logstatsd.engine import AUTO, ENGINES
 from logstatsd.errors import OptionError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -254,6 +255,10 @@ class RunOptions(Options):
     jobs: int = option(
         "--jobs", type=click.IntRange(0), default=0, metavar="N", help="Worker processes; one a core."
     )
+    engine: str = choice_of(
+        (AUTO, *ENGINES), "--engine", default=AUTO, show_default=True,
+        help="Where the work is done: by itself here or in worker processes, as the size of the logs asks.",
+    )  # fmt: skip
     exclude: tuple[str, ...] = option(
         "--exclude", multiple=True, metavar="RULE",
         help="Leave out a rule or an endpoint, or a pattern of them such as 'static*'; counted as excluded.",

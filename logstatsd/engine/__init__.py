@@ -13,6 +13,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+AUTO = "auto"
+"""Stands for the engine that suits the size of the logs."""
+
+
 class Engine(NamedTuple):
     """One place where work is done; `module` has a function `run(work, tasks, jobs)`, imported at need."""
 

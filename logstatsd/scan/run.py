@@ -154,6 +154,7 @@ class Run:
     bucket_s: int = 0
     lines: int = 0
     jobs: int = 0
+    engine: str = engine.AUTO
     skipped_bytes: int = 0
 
     def pieces(self) -> Iterator[Piece]:
@@ -176,7 +177,8 @@ class Run:
         formats = self.formats
         tasks = (Task(formats.index(log.log_format), chunk) for log in logs for chunk in self._chunks(log))
         jobs = self.jobs or (engine.cores() if self._is_long(logs) else 1)
-        return engine.run("serial" if jobs == 1 else "processes", work, tasks, jobs)
+        chosen = self.engine if self.engine != engine.AUTO else "serial" if jobs == 1 else "processes"
+        return engine.run(chosen, work, tasks, jobs)
 
     def _is_long(self, logs: list[Log]) -> bool:
         sizes = [log.source.total_bytes() for log in logs]

@@ -1,0 +1,125 @@
+"""A new dialect, scheme, encoder, renderer, order, engine or format is one entry of a table; nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG = str(sample.LOGS / "nginx.log")
+APP = f"{sample.LOGS / 'shop.py'}:app"
+
+DIALECT = """
+from logstatsd.delivery import dialects
+
+def upper(metric, letters, sample_rate=1, timestamp=None):
+    return f"{metric.name.upper()}:".encode(), f"|{letters}\\n".encode()
+
+dialects.DIALECTS["upper"] = dialects.Dialect(upper, ("timing",), extended=False)
+"""
+SCHEME = """
+from logstatsd.delivery import naming
+
+naming.SCHEMES["mine"] = naming.SCHEMES["flask"]._replace(suffix=".mine")
+"""
+ENCODER = """
+import types
+from logstatsd.delivery import encoders
+from logstatsd.delivery.encoders.encoder import Encoder
+
+class Totalled(Encoder):
+    noun = "totals"
+
+    def add(self, batch):
+        for durations in batch.timings.values():
+            self._due += 1
+            self._packer.put((b"total:", b"|c\\n"), [str(sum(durations.values())).encode()])
+
+    def time_note(self, now_s):
+        return None
+
+module = types.ModuleType("totals")
+module.make = lambda naming, sink, encoding: Totalled(naming, sink, pack=False, max_series=1)
+sys.modules["totals"] = module
+encoders.ENCODERS["totals"] = encoders.EncoderEntry("one total a series", "totals")
+"""
+RENDERER = """
+from logstatsd.report import render
+
+render.RENDERERS["count"] = render.Renderer("The count.", lambda summary, sort: str(summary.counts.parsed))
+"""
+SORT = """
+from logstatsd.report import render
+
+render.SORTS["length"] = lambda row: len(row["rule"])
+"""
+ENGINE = """
+import types
+from logstatsd import engine
+
+module = types.ModuleType("backwards")
+module.run = lambda work, tasks, jobs: reversed([work(task) for task in tasks])
+sys.modules["backwards"] = module
+engine.ENGINES["backwards"] = engine.Engine("the last task first", "backwards")
+"""
+FORMAT = """
+from logstatsd.formats import presets
+from logstatsd.formats.logformat import LogFormat
+
+presets.FORMATS["mine"] = presets.Preset(
+    LogFormat("mine", "$status|$request|$request_time", "nginx"), "200|GET / HTTP/1.1|0.042",
+    presets.Expected(),
+)
+"""
+
+
+def run(entry: str, *args: str) -> str:
+    """What the command prints, with one entry more in a table."""
+    code = f"import sys\n{entry}\nfrom logstatsd.cli import cli\ncli({list(args)!r}, prog_name='logstatsd')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_dialect() -> None:
+    out = run(DIALECT, "replay", LOG, "--app", APP, "-n", "-q", "--dialect", "upper")
+    assert out.startswith("SHOP.API.REQUEST:")
+
+
+def test_a_scheme() -> None:
+    assert "shop.mine:" in run(SCHEME, "replay", LOG, "--app", APP, "-n", "-q", "--scheme", "mine")
+
+
+def test_an_encoder() -> None:
+    out = run(ENCODER, "replay", LOG, "--app", APP, "-n", "-q", "--send", "totals")
+    assert sum(int(line[len("total:") : -len("|c")]) for line in out.splitlines()) == 3_000
+
+
+def test_a_renderer() -> None:
+    assert run(RENDERER, "report", LOG, "--app", APP, "-q", "--count") == "3000\n"
+
+
+def test_an_order() -> None:
+    rows = json.loads(run(SORT, "report", LOG, "--app", APP, "-q", "--sort", "length", "--json"))["rows"]
+    lengths = [len(row["rule"]) for row in rows]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_an_engine() -> None:
+    plain = run("", "report", LOG, "--app", APP, "-q", "--json")
+    assert run(ENGINE, "report", LOG, "--app", APP, "-q", "--json", "--engine", "backwards") == plain
+
+
+@pytest.mark.parametrize("given", [(), ("--log-format", "mine")], ids=["found", "named"])
+def test_a_format(given: tuple[str, ...], tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_text(20 * "200|GET /health HTTP/1.1|0.042\n")
+    rows = json.loads(run(FORMAT, "report", str(log), "--app", APP, "-q", "--json", *given))["rows"]
+    assert [(row["rule"], row["requests"], row["p50_us"]) for row in rows] == [("/health", 20, 42_000)]
