@@ -8,13 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import sample
+from places import SAMPLE_LOGS, SHOP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOG = str(sample.LOGS / "nginx.log")
-APP = f"{sample.LOGS / 'shop.py'}:app"
+LOG, APP = str(SAMPLE_LOGS / "nginx.log"), SHOP
 
 DIALECT = """
 from logstatsd.delivery import dialects
