@@ -30,7 +30,8 @@ from logstatsd.delivery.sink import open_sink
 from logstatsd.model.batch import Batch
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.logs import open_logs
+from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
 
 HERE = Path(__file__).resolve().parent

@@ -11,7 +11,8 @@ from logstatsd.report.render import as_table
 from logstatsd.report.summary import Summary
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.logs import open_logs
+from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ import click
 from logstatsd.cli.inputs import app_is_given, load_app
 from logstatsd.cli.options import AppOptions, FormatOptions, Options, command, option, takes
 from logstatsd.errors import InputError, LogstatsdError, OptionError
-from logstatsd.formats.diagnose import explain_format, first_mismatch
+from logstatsd.formats.diagnose import explain_format, explain_unknown, first_mismatch
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.logformat import flat
 from logstatsd.formats.presets import FORMATS
@@ -22,9 +22,10 @@ from logstatsd.formats.reader import unwrap
 from logstatsd.formats.text_reader import parse_line
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.route import Route
-from logstatsd.scan.entries import Entry, LineReader
-from logstatsd.scan.run import HEAD, Log, open_logs
+from logstatsd.scan.entries import Entry, StretchReader
+from logstatsd.scan.logs import HEAD, Log, open_logs
 from logstatsd.scan.settle import Settler
+from logstatsd.scan.stretches import FormatChanges, Stretch, Stretches
 from logstatsd.sources import source as sources
 from logstatsd.text import clean, clean_bytes
 
@@ -108,32 +109,53 @@ def _check_logs(paths: tuple[str, ...], app: AppOptions, formats: FormatOptions)
 
 def _check(path: str, router: Router | None, settler: Settler, formats: FormatOptions) -> None:
     (log,) = open_logs((path,), log_format=formats.log_format, fields=formats.roles())
-    if log.detected is None:
+    if log.is_empty:
         raise InputError(f"{path}: empty; is this the file that the server writes to by now?")
-    entries = list(_entries(log, router))
-    for line in _about(log, entries, router, given=bool(formats.log_format)):
+    found = list(_entries(log, router))
+    entries = [entry for entry, _ in found]
+    read = [(entry, log_format) for entry, log_format in found if log_format]
+    if not log.choice.first and not read:
+        raise InputError(explain_unknown([each.line for each in entries if each.line.strip()], path))
+    log_format = log.choice.first or read[0][1]
+    for line in _about(log, log_format, entries, router, given=bool(formats.log_format)):
         click.echo(line)
-    good = [entry for entry in entries if not entry.rejected]
+    for line in _changes(path, read):
+        click.echo(line)
     naming = _naming(router)
-    for entry in _telling(good):
+    formats_of = dict(read)
+    for entry in _telling([entry for entry, _ in read]):
         click.echo()
-        for line in _sample(log.log_format, entry, settler, naming):
+        for line in _sample(formats_of[entry], entry, settler, naming):
             click.echo(line)
-    if not good:
+    if not read:
         rejected = [(entry.rejected, entry.line) for entry in entries if entry.line.strip()]
-        raise InputError(explain_format(path, log.log_format, rejected))
+        raise InputError(explain_format(path, log_format, rejected))
 
 
-def _entries(log: Log, router: Router | None) -> Iterator[Entry]:
-    """The entries of the first LINES lines."""
-    reader = LineReader(log.log_format, router or _no_router())
+def _entries(log: Log, router: Router | None) -> Iterator[tuple[Entry, LogFormat | None]]:
+    """The entries of the first LINES lines, each with its format."""
+    reader = StretchReader(log.choice, router or _no_router())
     left = LINES
     for chunk in sources.chunks(log.source, size=HEAD):
-        for entry in reader.entries(chunk.read(), chunk.offset):
-            yield entry
+        for found in reader.entries(chunk.read(), chunk.offset):
+            yield found
             left -= 1
             if not left:
                 return
+
+
+def _changes(path: str, read: list[tuple[Entry, LogFormat]]) -> Iterator[str]:
+    """Where the format changes among the lines that were looked at."""
+    changes, current = FormatChanges(), None
+    for entry, log_format in read:
+        if log_format != current:
+            current = log_format
+            stretches = Stretches()
+            stretches.begin(Stretch(log_format, 0, entry.offset, entry.time))
+            for text in changes.note(path, 0, stretches, offset=0):
+                yield from _row("change", text.removeprefix(f"{path}: "))
+    for text in changes.summary():
+        yield from _row("", text.removeprefix(f"{path}: "))
 
 
 def _no_router() -> Router:
@@ -154,8 +176,11 @@ def _naming(router: Router | None) -> Naming | None:
 # --- the log as a whole ---------------------------------------------------------------------------------
 
 
-def _about(log: Log, entries: list[Entry], router: Router | None, *, given: bool) -> Iterator[str]:
-    log_format, found = log.log_format, log.detected
+def _about(
+    log: Log, log_format: LogFormat, entries: list[Entry], router: Router | None, *, given: bool
+) -> Iterator[str]:
+    """The format, and what of it matters here."""
+    found = log.detected
     if found and found.note and given:
         why = found.note
     elif given:

@@ -60,6 +60,8 @@ def account(run: Run, settler: Settler, counts: LineCounts) -> None:
     for log in run.logs:
         for problem in log.source.problems:
             say(problem)
+    for text in run.changes.summary():
+        say(text)
     say_rejected(counts)
     say_unproven(settler)
 

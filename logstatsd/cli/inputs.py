@@ -15,11 +15,14 @@ from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
 from logstatsd.errors import FormatError, OptionError
 from logstatsd.formats.detect import detect
-from logstatsd.formats.diagnose import explain_format
+from logstatsd.formats.diagnose import explain_format, explain_unknown
+from logstatsd.formats.known import FormatChoice
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import read_snapshot
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.logs import open_logs
+from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
+from logstatsd.scan.stretches import FormatChanges, Stretches, StretchScanner
 from logstatsd.tail.rotated import is_rotated
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 
     from logstatsd.cli.options import AppOptions, FormatOptions, RunOptions
     from logstatsd.formats.logformat import LogFormat
+    from logstatsd.model.batch import Batch
     from logstatsd.model.line_counts import LineCounts
-    from logstatsd.scan.run import Log, Piece
+    from logstatsd.scan.logs import Log
+    from logstatsd.scan.run import Piece
 
 
 def app_is_given(app: AppOptions) -> bool:
@@ -67,9 +72,9 @@ def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, qui
     """Find the logs and their formats, and say what a person should know of them."""
     logs = open_logs(paths, log_format=formats.log_format, fields=formats.roles())
     for log in logs:
-        if log.detected is None:
+        if log.is_empty:
             say(f"{log.source.name}: empty", quiet=quiet)
-        elif log.detected.note:
+        elif log.detected and log.detected.note:
             say(f"{log.source.name}: {log.detected.note}", quiet=quiet)
     found = [log.log_format for log in logs if log.detected]
     if router.uses_host and any("host" not in log_format.chosen for log_format in found):
@@ -96,23 +101,46 @@ def followed(paths: tuple[str, ...]) -> list[str]:
     return logs
 
 
-def format_of(
-    log: str, lines: bytes, formats: FormatOptions, known: LogFormat | None = None, *, quiet: bool
-) -> LogFormat:
-    """The format given, or the one known of an earlier run, or the one that first lines fit.
+class LogScanners:
+    """A scanner for each log that is read on from where it was left, in the format that it had there."""
 
-    Raises FormatError.
-    """
-    assigned = formats.roles()
-    found = None if formats.log_format else known
-    if found is None:
-        detected = detect(lines, log, given=formats.log_format, fields=assigned)
-        if detected.note:
-            say(f"{log}: {detected.note}", quiet=quiet)
-        found = detected.log_format
-    for role, name in assigned.items():
-        found = found.assign(role, name)
-    return found
+    def __init__(self, router: Router, formats: FormatOptions, *, bucket_s: int = 0, quiet: bool) -> None:
+        self._router, self._formats, self._bucket_s, self._quiet = router, formats, bucket_s, quiet
+        self._scanners: dict[str, StretchScanner] = {}
+        self.changes = FormatChanges()
+
+    def scan(self, log: str, data: bytes, offset: int, known: LogFormat | None = None) -> Batch:
+        """Tally the next lines of a log, which begin at byte `offset`; `known` is its format so far."""
+        scanner = self._scanners.get(log)
+        if scanner is None:
+            choice = self._choice(log, data, known)
+            scanner = StretchScanner(choice, self._router, bucket_s=self._bucket_s)
+            self._scanners[log] = scanner
+            if choice.first:
+                self.changes.begin(log, choice.first)
+        batch, stretches = scanner.scan(data)
+        for text in self.changes.note(log, batch.counts.lines, stretches, offset=offset):
+            say(text, quiet=self._quiet)
+        return batch
+
+    def _choice(self, log: str, data: bytes, known: LogFormat | None) -> FormatChoice:
+        """The format given, or the one known of an earlier run, or what the first lines show, if anything."""
+        given, roles = self._formats.log_format, self._formats.roles()
+        choice = FormatChoice(None if given else known, fixed=bool(given), roles=tuple(roles.items()))
+        if choice.first is None:
+            try:
+                detected = detect(data, log, given=given, fields=roles)
+            except FormatError:
+                if given:
+                    raise
+                return choice
+            if detected.note:
+                say(f"{log}: {detected.note}", quiet=self._quiet)
+            choice = choice._replace(first=detected.log_format)
+        for role, name in roles.items():
+            if choice.first:
+                choice = choice._replace(first=choice.first.assign(role, name))
+        return choice
 
 
 def open_run(
@@ -148,12 +176,22 @@ def tallies(
     with progress(total if is_terminal() and not quiet else 0) as advance:
         for piece in pieces or run.pieces():
             settler.settle(piece.batch)
+            tell_changes(run, piece.path, piece.batch.counts.lines, piece.stretches, quiet=quiet)
             advance(sum(log.source.done_bytes() for log in run.logs))
             yield piece
 
 
+def tell_changes(run: Run, path: str, lines: int, stretches: Stretches, *, quiet: bool) -> None:
+    """Say where the format of a log changes; `lines` and `stretches` are those of its next piece."""
+    for text in run.changes.note(path, lines, stretches, numbered=not run.skipped_bytes):
+        say(text, quiet=quiet)
+
+
 def refuse_misfits(run: Run, counts: LineCounts) -> None:
     """Raise FormatError where not one line fitted its format."""
-    if counts.none_fit:
-        log = next(log for log in run.logs if log.detected)
-        raise FormatError(explain_format(log.source.name, log.log_format, counts.samples))
+    if not counts.none_fit:
+        return
+    for log in run.logs:
+        if log.detected:
+            raise FormatError(explain_format(log.source.name, log.log_format, counts.samples))
+    raise FormatError(explain_unknown([line for _, line in counts.samples], run.logs[0].source.name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import account, say
-from logstatsd.cli.inputs import load_app, open_run, refuse_misfits
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tell_changes
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -54,16 +54,18 @@ def normalize(
     run = open_run(logs, router, formats, lines, quiet=asked.quiet)
     wanted = Wanted(run.window, asked.target, Excluded(lines.exclude))
     counts = LineCounts()
-    for done in run.over(Normalize(run.formats, router, wanted)):
+    for done in run.over(Normalize(run.choices, router, wanted)):
         for text in _settled(done, settler, wanted):
             sys.stdout.write(text)
         sys.stdout.flush()  # of a live stream, each chunk is what it has said so far
         counts.add(done.counts)
+        tell_changes(run, done.path, done.counts.lines, done.stretches, quiet=asked.quiet)
     refuse_misfits(run, counts)
     if not asked.quiet:
         account(run, settler, counts)
         if counts.excluded:
             say(f"{counts.excluded:,} requests excluded")
+    lines.limit().check(counts, ", ".join(logs))
 
 
 def _settled(done: Normalized, settler: Settler, wanted: Wanted) -> Iterator[str]:

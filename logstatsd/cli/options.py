@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from logstatsd.engine import AUTO, ENGINES
-from logstatsd.errors import OptionError
+from logstatsd.errors import FormatError, OptionError
+
+if TYPE_CHECKING:
+    from logstatsd.model.line_counts import LineCounts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _DECLARED = "options"
@@ -55,6 +59,44 @@ class Number(click.FloatRange):
 
 
 ABOVE_ZERO = Number(min=0, min_open=True)
+
+
+class Share(Number):
+    """A share of all: `0.2`, or `20%`."""
+
+    name = "share"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, str) and value.strip().endswith("%"):
+            with contextlib.suppress(ValueError):
+                value = float(value.strip()[:-1]) / 100
+        return super().convert(value, param, ctx)
+
+
+class RejectedLimit(NamedTuple):
+    """The share of rejected lines above which a run fails, if it has read `at_least` so many lines."""
+
+    share: float | None = None
+    at_least: int = 1
+
+    def is_above(self, counts: LineCounts) -> bool:
+        """Whether more than the share was rejected, of however few lines."""
+        return self.share is not None and counts.rejected.total() > self.share * counts.lines
+
+    def check(self, counts: LineCounts, log: str) -> None:
+        """Raise FormatError where a log's lines are above the limit."""
+        if self.share is not None and counts.lines >= self.at_least and self.is_above(counts):
+            raise FormatError(
+                f"{log}: {counts.rejected.total():,} of {counts.lines:,} lines rejected, more than "
+                f"--max-rejected {self.share:.0%}; `logstatsd check` shows where they stop fitting"
+            )
+
+
+HALF_OF_MANY = RejectedLimit(0.5, at_least=100)
+"""The limit where a checkpoint would move past lines that the right format could still read."""
 
 
 class Command(click.Command):
@@ -255,6 +297,11 @@ class RunOptions(Options):
     jobs: int = option(
         "--jobs", type=click.IntRange(0), default=0, metavar="N", help="Worker processes; one a core."
     )
+    max_rejected: float | None = option(
+        "--max-rejected", type=Share(), metavar="SHARE",
+        help="Fail (exit 1) where more of the lines are rejected: 0.01, or 1%. Default: no limit for report, "
+        "normalize and routes; half of at least 100 lines for replay.",
+    )  # fmt: skip
     engine: str = choice_of(
         (AUTO, *ENGINES), "--engine", default=AUTO, show_default=True,
         help="Where the work is done: by itself here or in worker processes, as the size of the logs asks.",
@@ -263,3 +310,7 @@ class RunOptions(Options):
         "--exclude", multiple=True, metavar="RULE",
         help="Leave out a rule or an endpoint, or a pattern of them such as 'static*'; counted as excluded.",
     )  # fmt: skip
+
+    def limit(self, default: RejectedLimit = RejectedLimit()) -> RejectedLimit:  # noqa: B008 - immutable
+        """How many rejected lines are too many."""
+        return default if self.max_rejected is None else RejectedLimit(self.max_rejected)

@@ -54,6 +54,8 @@ def conclude(counted: ReplayCounts, encoder: Encoder | None, destination: str, t
     if encoder is None:
         say("nothing new", quiet=telling.quiet)
         return
+    if not totals.due and totals.untimed:
+        return
     say(_in_words(counted, totals, encoder.noun, destination, telling), quiet=telling.quiet)
     if note := encoder.time_note(time.time()):
         say(note, quiet=telling.quiet)

@@ -10,6 +10,7 @@ from logstatsd.cli.destination import DestinationOptions, MetricOptions
 from logstatsd.cli.inputs import open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     ABOVE_ZERO,
+    HALF_OF_MANY,
     AppOptions,
     FormatOptions,
     Options,
@@ -22,7 +23,7 @@ from logstatsd.cli.options import (
 )
 from logstatsd.cli.outcome import ReplayCounts, Telling
 from logstatsd.cli.resume import ResumeOptions, replay_on
-from logstatsd.cli.sender import BATCH_LINES, Request, Sender, refuse_untimed
+from logstatsd.cli.sender import BATCH_LINES, Request, Sender, refuse_undated, refuse_untimed
 from logstatsd.errors import OptionError, UndeliveredError
 from logstatsd.scan.merge import in_time
 
@@ -81,7 +82,7 @@ def replay(
     request = Request(app, formats, lines, destination.settled(), metrics, telling, asked.speed)
     if resume.wanted:
         return replay_on(logs, request, resume)
-    if idle := resume.on_command_line("state_dir", "from_", "until_eof", "wait"):
+    if idle := resume.on_command_line("state_dir", "from_", "until_eof", "wait", "self_metrics"):
         raise OptionError(f"{idle[0]}: only with --resume, --checkpoint or --follow")
     replay_once(logs, request)
     return 0
@@ -99,7 +100,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> None:
         )  # fmt: skip
         for log in run.logs:
             if log.detected:
-                refuse_untimed(log.source.name, log.log_format, run.bucket_s)
+                refuse_undated(log.source.name, log.log_format, run.bucket_s)
         failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
     finally:
         sender.close()
@@ -109,6 +110,8 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> None:
     sender.conclude()
     if failure:
         raise failure
+    refuse_untimed(run.changes)
+    asked.lines.limit(HALF_OF_MANY).check(counted.lines, ", ".join(paths))
 
 
 def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import account, advice, say, say_rejected, say_unproven, screen, show
-from logstatsd.cli.inputs import followed, format_of, load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.inputs import LogScanners, followed, load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -25,7 +25,6 @@ from logstatsd.errors import OptionError
 from logstatsd.model.filters import Excluded
 from logstatsd.report.render import RENDERERS, SORTS, as_table, caption
 from logstatsd.report.summary import DIMENSIONS, Summary
-from logstatsd.scan.scanner import Scanner
 from logstatsd.tail.follow import Control, follow
 from logstatsd.tail.resume import start
 
@@ -96,16 +95,20 @@ def report(
         account(run, settler, summary.counts)
         if not asked.renderer:
             say(_caption(run, summary))
+    lines.limit().check(summary.counts, ", ".join(logs))
     return 0
 
 
 def _caption(run: Run, summary: Summary) -> str:
-    if not run.formats:
+    formats = run.changes.formats
+    if not formats:
         return caption(summary)
-    sources = sorted({log_format.duration_source for log_format in run.formats} - {""})
+    sources = sorted({log_format.duration_source for log_format in formats} - {""})
     if not sources:
-        return f"{caption(summary)}; the log has no durations: {advice(run.formats[0])}"
-    return f"{caption(summary)}; durations from {' and '.join(sources)}"
+        return f"{caption(summary)}; the log has no durations: {advice(formats[0])}"
+    untimed = summary.counts.parsed - summary.counts.excluded - summary.timed
+    partly = f", which {untimed:,} requests lack" if untimed else ""
+    return f"{caption(summary)}; durations from {' and '.join(sources)}{partly}"
 
 
 def _follow(
@@ -122,14 +125,10 @@ def _follow(
         raise OptionError("--follow: it reads files to their end and on; leave out --since and --until")
     logs = followed(paths)
     router, settler = load_app(app)
-    scanners: dict[str, Scanner] = {}
+    scanners = LogScanners(router, formats, quiet=asked.quiet)
 
     def count(portion: Portion) -> None:
-        data = portion.chunk.read()
-        if portion.log not in scanners:
-            log_format = format_of(portion.log, data, formats, quiet=asked.quiet)
-            scanners[portion.log] = Scanner(log_format, router)
-        summary.add(settler.settle(scanners[portion.log].scan(data)))
+        summary.add(settler.settle(scanners.scan(portion.log, portion.chunk.read(), portion.chunk.offset)))
 
     def shown() -> Any:
         from rich.console import Group  # noqa: PLC0415 - heavy

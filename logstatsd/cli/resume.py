@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import click
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
-from logstatsd.cli.inputs import followed, format_of
-from logstatsd.cli.options import Options, option
-from logstatsd.cli.outcome import ReplayCounts, conclude
-from logstatsd.cli.sender import BATCH_LINES, Request, Sender
+from logstatsd.cli.heartbeat import Heartbeat, Pulse
+from logstatsd.cli.inputs import followed
+from logstatsd.cli.options import HALF_OF_MANY, Options, option
+from logstatsd.cli.outcome import NOTHING, ReplayCounts, conclude
+from logstatsd.cli.sender import BATCH_LINES, Request, Sender, refuse_untimed
 from logstatsd.delivery.encoders import ENCODERS
 from logstatsd.errors import LogstatsdError, OptionError
 from logstatsd.formats.logformat import LogFormat
+from logstatsd.model.batch import Batch
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.tail.checkpoint import LogState, Store, default_path
 from logstatsd.tail.follow import Control, follow
 from logstatsd.tail.resume import resume, start
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from logstatsd.tail.plan import Portion
-
-MANY_LINES = 100
-"""So many new lines of which none fits are no scanner's garbage: that is said even where quiet is wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,11 @@ class ResumeOptions(Options):
         help="Go on as lines are written, through rotations, with --resume implied.",
     )  # fmt: skip
 
+    self_metrics: bool = option(
+        "--self-metrics", is_flag=True,
+        help="Also send logstatsd.lines by outcome, logstatsd.timings by fate, and logstatsd.lag in seconds.",
+    )  # fmt: skip
+
     @property
     def wanted(self) -> bool:
         """Whether the run is to go on where another stopped."""
@@ -79,13 +84,19 @@ def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) ->
     ):
         states = {log: _known(log, store, options, quiet=asked.telling.quiet) for log in logs}
         delivery, failure = _Delivery(store, asked), None
+        metrics = delivery.send_self_metrics if options.self_metrics else None
+        heartbeat = Heartbeat(quiet=asked.telling.quiet, send_metrics=metrics) if options.follow else None
         try:
             try:
                 for portion in _unread(states, control, options):
                     if portion is not None:
                         delivery.take(portion)
+                    if heartbeat:
+                        heartbeat.beat(delivery.pulse)
                     if control.stopped():
                         break
+                if options.self_metrics:
+                    delivery.send_self_metrics(delivery.pulse)
             except LogstatsdError as error:
                 failure = error
             delivery.conclude(failure)
@@ -135,61 +146,98 @@ def _unread(
             say(note)
 
 
+class _Held(NamedTuple):
+    """A portion, tallied and not sent yet, since most of its lines were rejected."""
+
+    portion: Portion
+    batch: Batch
+
+
 class _Delivery:
     """Sends portions, and moves the checkpoint once what it covers was flushed.
 
-    Neither the app nor the server is looked for before there is a line to send.
+    Neither the app nor the server is looked for before there is a line to send. Portions most of whose lines
+    are rejected are held back, until there are so many that the log's format must have changed, or until
+    lines fit again: the checkpoint does not move past lines that the right format could still read.
     """
 
     def __init__(self, store: Store, asked: Request) -> None:
         self._store, self._asked = store, asked
+        self._limit = asked.lines.limit(HALF_OF_MANY)
         self._sender: Sender | None = None
-        self._counted = ReplayCounts()
-        self._formats: dict[str, LogFormat] = {}
+        self._held: dict[str, list[_Held]] = {}
+        self.counted = ReplayCounts()
+
+    @property
+    def pulse(self) -> Pulse:
+        """How far it has come."""
+        return self._sender.pulse if self._sender else Pulse(self.counted.lines, NOTHING)
 
     def take(self, portion: Portion) -> None:
         """Send a portion, and move the checkpoint past it: a run that is killed repeats one, at most.
 
-        Raises UndeliveredError; then the checkpoint stays where it was.
+        Raises UndeliveredError and FormatError; then the checkpoint stays where it was.
         """
-        state = portion.state._replace(format=self._store.checkpoint.logs[portion.log].format)
-        if portion.chunk.data:
-            log_format = self._format(portion.log, portion.chunk.data)
-            state = state._replace(format=asdict(log_format))
-            self._sender = self._sender or Sender(self._asked, self._counted)
-            self._sender.scan(portion.log, log_format, portion.chunk.data)
-            self._sender.flush()
-        self._store.save(self._store.checkpoint.with_log(portion.log, state))
+        held = self._held.setdefault(portion.log, [])
+        held.append(_Held(portion, self._tallied(portion)))
+        counts = LineCounts()
+        for each in held:
+            counts.add(each.batch.counts)
+        if not self._limit.is_above(counts):
+            self._send(portion.log)
+        else:
+            self._limit.check(counts, portion.log)
 
-    def _format(self, log: str, lines: bytes) -> LogFormat:
-        """The log's format: as given, as the checkpoint knows it, or as the lines show."""
-        if log not in self._formats:
-            data = self._store.checkpoint.logs[log].format
-            known = LogFormat.from_data(data) if data else None
-            quiet = self._asked.telling.quiet
-            self._formats[log] = format_of(log, lines, self._asked.formats, known, quiet=quiet)
-        return self._formats[log]
+    def send_self_metrics(self, pulse: Pulse) -> None:
+        """Send metrics about the run, where there is a server to send them to."""
+        if self._sender:
+            self._sender.send_self_metrics(pulse)
+
+    def _tallied(self, portion: Portion) -> Batch:
+        chunk = portion.chunk
+        if not chunk.data:
+            return Batch()
+        self._sender = self._sender or Sender(self._asked, self.counted)
+        data = self._store.checkpoint.logs[portion.log].format
+        known = LogFormat.from_data(data) if data else None
+        return self._sender.scan(portion.log, chunk.data, chunk.offset, known)
+
+    def _send(self, log: str) -> None:
+        """Send what is held of a log, flush, and move its checkpoint."""
+        held = self._held.pop(log, [])
+        if not held:
+            return
+        state = held[-1].portion.state._replace(format=self._store.checkpoint.logs[log].format)
+        if self._sender and any(each.portion.chunk.data for each in held):
+            for each in held:
+                self._sender.send(each.batch)
+            if log_format := self._sender.format_of(log):
+                state = state._replace(format=asdict(log_format))
+            self._sender.flush()
+        self._store.save(self._store.checkpoint.with_log(log, state))
 
     def conclude(self, failure: LogstatsdError | None) -> None:
         """Say what was done. Raises the failure, or UndeliveredError where it was not all delivered."""
-        lines, sender, quiet = self._counted.lines, self._sender, self._asked.telling.quiet
-        if sender is None:
+        telling = self._asked.telling
+        if self._sender is None:
             if failure:
                 raise failure
-            conclude(self._counted, None, "", self._asked.telling)
+            conclude(self.counted, None, "", telling)
             return
+        sender = self._sender
+        try:
+            for log in [*self._held] if failure is None else []:
+                self._send(log)
+        except LogstatsdError as error:
+            failure = error
         failure = failure or sender.finish()
-        if not quiet:
-            say_rejected(lines)
+        say_rejected(self.counted.lines)
+        if not telling.quiet:
             say_unproven(sender.settler)
-        if lines.none_fit and (lines.lines >= MANY_LINES or not quiet):
-            say(
-                f"none of the {lines.lines:,} new lines fits the format that the log had: if that has "
-                "changed, give the new one by --log-format once"
-            )
         sender.conclude()
         if failure:
             raise failure
+        refuse_untimed(sender.changes)
 
     def close(self) -> None:
         """Let go of the server."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import advice
-from logstatsd.cli.inputs import load_app
+from logstatsd.cli.heartbeat import Pulse
+from logstatsd.cli.inputs import LogScanners, load_app
 from logstatsd.cli.outcome import ReplayCounts, Telling, conclude
 from logstatsd.delivery.encoders import ENCODERS, make_encoder
+from logstatsd.delivery.self_metrics import SelfMetrics
 from logstatsd.errors import FormatError, UndeliveredError
 from logstatsd.model.filters import Excluded
-from logstatsd.scan.scanner import Scanner
 
 if TYPE_CHECKING:
     from logstatsd.cli.destination import DestinationOptions, MetricOptions
     from logstatsd.cli.options import AppOptions, FormatOptions, RunOptions
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Batch
+    from logstatsd.scan.stretches import FormatChanges
 
 BATCH_LINES = 10_000
 """Lines to a Batch of a replay: what a crash may send twice."""
@@ -55,22 +58,43 @@ class Sender:
         encoding = asked.metrics.encoding(asked.speed)
         self._encoder = make_encoder(asked.metrics.chosen_encoder, naming, self.sink, encoding)
         self._excluded = Excluded(asked.lines.exclude)
-        self._scanners: dict[LogFormat, Scanner] = {}
+        self._scanners = LogScanners(
+            self.router, asked.formats, bucket_s=asked.bucket_s, quiet=asked.telling.quiet
+        )
+        self._self_metrics = SelfMetrics(asked.metrics.dialect, self.sink.constant_tags)
+        self.lag_s: float | None = None
+        """How old the newest request was when its timing was sent."""
 
-    def scan(self, name: str, log_format: LogFormat, data: bytes) -> None:
-        """Tally whole lines of the log of that name, and send them. Raises FormatError, UndeliveredError."""
-        scanner = self._scanners.get(log_format)
-        if scanner is None:
-            bucket_s = self._asked.bucket_s
-            refuse_untimed(name, log_format, bucket_s)
-            scanner = self._scanners[log_format] = Scanner(log_format, self.router, bucket_s=bucket_s)
-        self.send(self.settler.settle(scanner.scan(data)))
+    def scan(self, log: str, data: bytes, offset: int, known: LogFormat | None) -> Batch:
+        """Tally the next whole lines of a log, which begin at byte `offset`. Raises FormatError."""
+        return self.settler.settle(self._scanners.scan(log, data, offset, known))
+
+    def format_of(self, log: str) -> LogFormat | None:
+        """The format of a log's last line that fitted one."""
+        return self._scanners.changes.current(log)
+
+    @property
+    def changes(self) -> FormatChanges:
+        """The formats of the lines scanned."""
+        return self._scanners.changes
 
     def send(self, batch: Batch) -> None:
         """Send a Batch in which every route is decided. Raises UndeliveredError."""
         self.counted.lines.add(batch.counts)
         self.counted.lines.excluded += self._excluded.take_out(batch)
         self._encoder.add(batch)
+        if batch.period.last_s is not None:
+            self.lag_s = time.time() - batch.period.last_s
+
+    @property
+    def pulse(self) -> Pulse:
+        """How far it has come."""
+        return Pulse(self.counted.lines, self._encoder.totals(), self.lag_s)
+
+    def send_self_metrics(self, pulse: Pulse) -> None:
+        """Send what has come since the last time, as metrics about itself; they count as no timings."""
+        if payload := self._self_metrics.payload(*pulse):
+            self.sink.send(payload, 0)
 
     def flush(self) -> None:
         """Return once the fate of all that was sent is known. Raises UndeliveredError."""
@@ -93,9 +117,14 @@ class Sender:
         self.sink.close()
 
 
-def refuse_untimed(name: str, log_format: LogFormat, bucket_s: int) -> None:
-    """Raise FormatError where a log has no durations, or no times where those are needed."""
-    if "duration" not in log_format.chosen:
-        raise FormatError(f"{name}: the log has no durations to send; {advice(log_format)}")
+def refuse_undated(name: str, log_format: LogFormat, bucket_s: int) -> None:
+    """Raise FormatError where a log has no times, and they are needed."""
     if bucket_s and "time" not in log_format.chosen:
         raise FormatError(f"{name}: the log has no times; leave --speed and --backfill out")
+
+
+def refuse_untimed(changes: FormatChanges) -> None:
+    """Raise FormatError for a log of which no stretch has durations."""
+    for log, formats in changes.by_log.items():
+        if not any("duration" in log_format.chosen for log_format in formats):
+            raise FormatError(f"{log}: the log has no durations to send; {advice(formats[0])}")

@@ -15,7 +15,7 @@ from logstatsd.formats.logformat import LogFormat, flat, parse_layout, split_uni
 from logstatsd.formats.presets import FORMATS, Expected, Preset
 from logstatsd.formats.reader import reader_of, unwrap
 from logstatsd.formats.servers import NEVER_WRITES
-from logstatsd.formats.times import duration_us
+from logstatsd.formats.times import is_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,15 +195,7 @@ def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> 
     if "duration" not in reader.columns:
         return len(rows)
     column, unit = reader.columns.index("duration"), log_format.duration_unit
-    return sum(_is_duration(row[column], unit) for row in rows)
-
-
-def _is_duration(text: bytes, unit: str) -> bool:
-    try:
-        duration_us(text, unit)
-    except ValueError:
-        return False
-    return True
+    return sum(is_duration(row[column], unit) for row in rows)
 
 
 def contrary(log_format: LogFormat, block: bytes) -> int:

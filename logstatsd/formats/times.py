@@ -100,6 +100,15 @@ def duration_us(text: bytes, unit: str) -> int | None:
     return UNITS[unit](text)
 
 
+def is_duration(text: bytes, unit: str) -> bool:
+    """Whether a logged text is a duration, or says that there is none."""
+    try:
+        duration_us(text, unit)
+    except ValueError:
+        return False
+    return True
+
+
 _SCALES_US = {"microseconds": 1, "milliseconds": 1_000, "whole seconds": 1_000_000}
 
 

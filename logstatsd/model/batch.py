@@ -59,8 +59,22 @@ class Batch:
         else:
             key = Pending(route, method, status, at_s)
             into = self.pending if role == "duration" else self.pending_cpu
+        _merge(into, {key: durations})
+
+    def add(self, other: Batch) -> None:
+        """Add another batch to this one, in any order."""
+        self.counts.add(other.counts)
+        self.period.add(other.period)
+        _merge(self.timings, other.timings)
+        _merge(self.cpu, other.cpu)
+        _merge(self.pending, other.pending)
+        _merge(self.pending_cpu, other.pending_cpu)
+
+
+def _merge(into: dict[Any, Durations], durations: dict[Any, Durations]) -> None:
+    for key, values in durations.items():
         known = into.setdefault(key, {})
-        for value, count in durations.items():
+        for value, count in values.items():
             known[value] = known.get(value, 0) + count
 
 
@@ -69,3 +83,7 @@ class Window(NamedTuple):
 
     since_s: float = float("-inf")
     until_s: float = float("inf")
+
+    def includes(self, moment_s: float | None) -> bool:
+        """Whether a moment is inside; one that is not known counts."""
+        return moment_s is None or self.since_s <= moment_s < self.until_s

@@ -12,14 +12,17 @@ from logstatsd.formats.times import iso_logged
 from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import Route, Undecided
-from logstatsd.scan.entries import Entry, LineReader
+from logstatsd.scan.entries import Entry, LineReader, StretchReader, entry_of
+from logstatsd.scan.run import KEPT_SCANNERS
 from logstatsd.scan.scanner import slices
+from logstatsd.scan.stretches import Stretch, Stretches
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logstatsd.formats.logformat import LogFormat, Row
+    from logstatsd.formats.known import FormatChoice
+    from logstatsd.formats.logformat import Row
     from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
     from logstatsd.scan.run import Task
@@ -35,6 +38,8 @@ class Normalized:
     path: str
     parts: list[str | Entry] = field(default_factory=list)
     counts: LineCounts = field(default_factory=LineCounts)
+    stretches: Stretches = field(default_factory=Stretches)
+    offset: int = 0
 
 
 class Wanted(NamedTuple):
@@ -49,7 +54,7 @@ class Wanted(NamedTuple):
 class Normalize:
     """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
 
-    formats: tuple[LogFormat, ...]
+    choices: tuple[FormatChoice, ...]
     router: Router
     wanted: Wanted = field(default_factory=Wanted)
     _writers: dict[int, _Writer] = field(default_factory=dict, repr=False)
@@ -58,69 +63,51 @@ class Normalize:
         return {**self.__dict__, "_writers": {}}
 
     def __call__(self, task: Task) -> Normalized:
-        writer = self._writers.get(task.format_number)
+        writer = self._writers.get(task.log_number)
         if writer is None:
-            writer = _Writer(self.formats[task.format_number], self.router, self.wanted)
-            self._writers[task.format_number] = writer
+            if len(self._writers) >= KEPT_SCANNERS:
+                del self._writers[next(iter(self._writers))]
+            writer = _Writer(self.choices[task.log_number], self.router, self.wanted)
+            self._writers[task.log_number] = writer
         return writer.write(task.chunk)
 
 
 class _Writer:
-    """Writes the lines of one log format; the parts of a line that recur are remembered as JSON.
+    """Writes the lines of one log, whichever formats they are in."""
 
-    A part that is empty sends its line the slow way: one that is outside the window, excluded, Undecided or
-    rejected.
-    """
-
-    def __init__(self, log_format: LogFormat, router: Router, wanted: Wanted) -> None:
+    def __init__(self, choice: FormatChoice, router: Router, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._reader = reader = LineReader(log_format, router, wanted.window)
-        self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
-        self._durations = _Remembered(self._duration)
-        self._labels = _Remembered(self._label)
-
-    def _duration(self, text: bytes) -> str:
-        try:
-            return json.dumps(self._reader.duration_us(text))
-        except ValueError:
-            return ""
-
-    def _label(self, key: Row) -> str:
-        *head, status = key
-        route, method = self._reader.label(tuple(head), status)
-        if isinstance(route, Undecided) or route in self._wanted.excluded:
-            return ""
-        return f'{_label(method, route)}, "status": {int(status)}'
+        self._reader = StretchReader(choice, router, wanted.window)
+        self._texts: dict[LineReader, _LineText] = {}
 
     def write(self, chunk: Chunk) -> Normalized:
         """A chunk as JSON Lines."""
-        done, text, reader = Normalized(chunk.path), [], self._reader
-        times, durations, labels = self._times, self._durations, self._labels
-        status, time, duration = map(reader.position, ("status", "time", "duration"))
-        key = itemgetter(*map(reader.position, reader.roles), status)
-        start, offset = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset
+        done, text = Normalized(chunk.path, offset=chunk.offset), []
+        start, offset, number = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset, 0
+        current: LineReader | None = None
         for block in slices(chunk.read()):
-            for line, row in reader.rows(block):
-                if (
-                    row[status]
-                    and len(line) <= LINE_LIMIT
-                    and (when := times[row[time]])
-                    and (took := durations[row[duration]])
-                    and (label := labels[key(row)])
-                ):
-                    target = _target(reader.target(row)) if self._wanted.target else ""
-                    text.append(
-                        f'{start}{offset}, "time": {when}, {label}, "duration_us": {took}{target}}}\n'
-                    )
-                elif entry := reader.entry(offset, line, row):
+            for reader, line, row in self._reader.lines(block):
+                if reader is not current and reader and row[reader.position("status")]:
+                    current, time = reader, row[reader.position("time")]
+                    done.stretches.begin(Stretch(reader.log_format, number, offset - chunk.offset, time))
+                if reader and (written := self._text(reader).written(line, row)):
+                    text.append(f"{start}{offset}{written}")
+                elif entry := entry_of(reader, offset, line, row):
                     self._slowly(entry, done, text)
                 else:
                     done.counts.lines += 1
                     done.counts.outside += 1
                 offset += len(line) + 1
+                number += 1
         done.counts.lines += len(text)
         done.parts.append("".join(text))
         return done
+
+    def _text(self, reader: LineReader) -> _LineText:
+        text = self._texts.get(reader)
+        if text is None:
+            text = self._texts[reader] = _LineText(reader, self._wanted)
+        return text
 
     def _slowly(self, entry: Entry, done: Normalized, text: list[str]) -> None:
         """Account for a line whose parts do not say all."""
@@ -135,6 +122,48 @@ class _Writer:
             if entry.route is None:
                 done.counts.reject(entry.rejected, entry.line)
             text.append(as_line(done.path, entry, entry.route, target=self._wanted.target))
+
+
+class _LineText:
+    """Writes lines of one format as JSON; the parts of a line that recur are remembered.
+
+    A part that is empty sends its line the slow way: one that is outside the window, excluded, Undecided or
+    rejected.
+    """
+
+    def __init__(self, reader: LineReader, wanted: Wanted) -> None:
+        self._reader, self._wanted = reader, wanted
+        self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
+        self._durations = _Remembered(self._duration)
+        self._labels = _Remembered(self._label)
+        self._status, self._time, self._took = map(reader.position, ("status", "time", "duration"))
+        self._key = itemgetter(*map(reader.position, reader.roles), self._status)
+
+    def written(self, line: bytes, row: Row) -> str:
+        """What follows the offset of a line; nothing for one to be written the slow way."""
+        if (
+            row[self._status]
+            and len(line) <= LINE_LIMIT
+            and (when := self._times[row[self._time]])
+            and (took := self._durations[row[self._took]])
+            and (label := self._labels[self._key(row)])
+        ):
+            target = _target(self._reader.target(row)) if self._wanted.target else ""
+            return f', "time": {when}, {label}, "duration_us": {took}{target}}}\n'
+        return ""
+
+    def _duration(self, text: bytes) -> str:
+        try:
+            return json.dumps(self._reader.duration_us(text))
+        except ValueError:
+            return ""
+
+    def _label(self, key: Row) -> str:
+        *head, status = key
+        route, method = self._reader.label(tuple(head), status)
+        if isinstance(route, Undecided) or route in self._wanted.excluded:
+            return ""
+        return f'{_label(method, route)}, "status": {int(status)}'
 
 
 class _Remembered(dict):  # type: ignore[type-arg]

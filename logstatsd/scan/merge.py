@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from logstatsd.model.batch import Batch
 from logstatsd.model.line_counts import Period
+from logstatsd.scan.stretches import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def in_time(run: Run) -> Iterator[Piece]:
 
     A log is opened when its time comes. Lines of one log that are out of order stay so. Raises InputError.
     """
-    logs = [log for log in run.logs if log.detected]
+    logs = [log for log in run.logs if not log.is_empty]
     waiting = deque(sorted(logs, key=lambda log: LONG_AGO if log.first_s is None else log.first_s))
     heads: list[tuple[float, int, Piece, Iterator[Piece]]] = []
 
@@ -44,8 +45,8 @@ def in_time(run: Run) -> Iterator[Piece]:
 
 def _cut(pieces: Iterator[Piece]) -> Iterator[Piece]:
     for piece in pieces:
-        for batch in by_bucket(piece.batch):
-            yield piece._replace(batch=batch)
+        for n, batch in enumerate(by_bucket(piece.batch)):
+            yield piece._replace(batch=batch, stretches=Stretches() if n else piece.stretches)
 
 
 def by_bucket(batch: Batch) -> list[Batch]:

@@ -7,18 +7,14 @@ from operator import mul
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from logstatsd import engine
-from logstatsd.errors import FormatError
-from logstatsd.formats.detect import Detected, detect
-from logstatsd.formats.reader import reader_of
-from logstatsd.formats.times import moment_s, zone_of
-from logstatsd.scan.scanner import Scanner
+from logstatsd.scan.logs import Log, line_time
+from logstatsd.scan.stretches import FormatChanges, Stretches, StretchScanner
 from logstatsd.sources import source as sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import tzinfo
+    from collections.abc import Callable, Iterable, Iterator
 
-    from logstatsd.formats.logformat import LogFormat
+    from logstatsd.formats.known import FormatChoice
     from logstatsd.model.batch import Batch, Window
     from logstatsd.routing.router import Router
 
@@ -28,67 +24,14 @@ SERIAL_BELOW = 12 << 20
 """Worker processes take longer to start than this many bytes take to scan."""
 PACKED = 10
 """About how many times larger a log is than its compressed file."""
-HEAD = 1 << 18
-
-
-class Log(NamedTuple):
-    """A log to read, and what was found of its format; an empty log has none."""
-
-    source: sources.Source
-    detected: Detected | None
-    zone: tzinfo | None = None
-    """The offset from UTC that its times are written with."""
-    first_s: float | None = None
-    """When its first line was written, in unix seconds."""
-
-    @property
-    def log_format(self) -> LogFormat:
-        if self.detected is None:
-            raise FormatError(f"{self.source.name}: empty")
-        return self.detected.log_format
-
-
-def open_logs(
-    paths: Sequence[str],
-    *,
-    log_format: str = "",
-    fields: Mapping[str, str] | None = None,
-) -> list[Log]:
-    """Find the logs and the format of each: the one given, or what its first lines fit.
-
-    `fields` takes roles (`duration`, `host`, …) from variables or JSON keys other than the usual ones.
-    Raises InputError and FormatError.
-    """
-    logs = []
-    for source in sources.find(paths):
-        head = sources.head(source, HEAD)
-        if not head.strip():
-            logs.append(Log(source, None))
-            continue
-        found = detect(head, source.name, given=log_format, fields=fields)
-        chosen = found.log_format
-        for role, name in (fields or {}).items():
-            chosen = chosen.assign(role, name)
-        _ = chosen.chosen
-        moments = map(_line_time(chosen), head[: 1 << 14].splitlines())
-        first_s = next((moment for moment in moments if moment is not None), None)
-        logs.append(Log(source, found._replace(log_format=chosen), _zone(head, chosen), first_s))
-    return logs
-
-
-def _zone(head: bytes, log_format: LogFormat) -> tzinfo | None:
-    reader = reader_of(log_format, ("time", "status"))
-    if "time" not in reader.columns:
-        return None
-    column = reader.columns.index("time")
-    times = (row[column] for row in reader.rows(head[: 1 << 14].rpartition(b"\n")[0] + b"\n"))
-    return zone_of(next(filter(None, times), b""))
+KEPT_SCANNERS = 16
+"""Scanners, each with what it remembers, that a worker keeps of many logs."""
 
 
 class Task(NamedTuple):
-    """A chunk to scan, and which of the formats it is in."""
+    """A chunk to scan, and which log it is of."""
 
-    format_number: int
+    log_number: int
     chunk: sources.Chunk
 
     def __str__(self) -> str:
@@ -97,35 +40,45 @@ class Task(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """The tally of part of a log."""
+    """The tally of part of a log, and the formats of its lines."""
 
     path: str
     batch: Batch
+    stretches: Stretches
 
 
 @dataclass
 class Scan:
-    """What a worker does: tally a chunk, in pieces of at most `lines` lines (0: in one). It pickles small."""
+    """What a worker does: tally a chunk, in pieces of at most `lines` lines (0: in one). It pickles small.
 
-    formats: tuple[LogFormat, ...]
+    `choices` tells for each log where reading it begins.
+    """
+
+    choices: tuple[FormatChoice, ...]
     router: Router
     window: Window | None = None
     bucket_s: int = 0
     lines: int = 0
-    _scanners: dict[int, Scanner] = field(default_factory=dict, repr=False)
+    _scanners: dict[int, StretchScanner] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_scanners": {}}
 
-    def __call__(self, task: Task) -> list[Piece]:
-        scanner = self._scanners.get(task.format_number)
+    def scanner(self, log_number: int) -> StretchScanner:
+        """The scanner of a log; the latest few are kept."""
+        scanner = self._scanners.get(log_number)
         if scanner is None:
-            scanner = self._scanners[task.format_number] = Scanner(
-                self.formats[task.format_number], self.router, window=self.window, bucket_s=self.bucket_s
+            if len(self._scanners) >= KEPT_SCANNERS:
+                del self._scanners[next(iter(self._scanners))]
+            scanner = self._scanners[log_number] = StretchScanner(
+                self.choices[log_number], self.router, window=self.window, bucket_s=self.bucket_s
             )
-        data = task.chunk.read()
+        return scanner
+
+    def __call__(self, task: Task) -> list[Piece]:
+        scanner, data = self.scanner(task.log_number), task.chunk.read()
         parts = _parts(data, self.lines) if self.lines else [data]
-        return [Piece(task.chunk.path, scanner.scan(part)) for part in parts]
+        return [Piece(task.chunk.path, *scanner.scan(part)) for part in parts]
 
 
 def _parts(data: bytes, lines: int) -> Iterator[bytes]:
@@ -156,6 +109,7 @@ class Run:
     jobs: int = 0
     engine: str = engine.AUTO
     skipped_bytes: int = 0
+    changes: FormatChanges = field(default_factory=FormatChanges)
 
     def pieces(self) -> Iterator[Piece]:
         """Tally all logs in order. Raises InputError, WorkerError."""
@@ -164,19 +118,18 @@ class Run:
 
     def scan(self) -> Scan:
         """What a worker is to do for the tally."""
-        return Scan(self.formats, self.router, self.window, self.bucket_s, self.lines)
+        return Scan(self.choices, self.router, self.window, self.bucket_s, self.lines)
 
     @property
-    def formats(self) -> tuple[LogFormat, ...]:
-        """The different formats of the logs."""
-        return tuple(dict.fromkeys(log.log_format for log in self.logs if log.detected))
+    def choices(self) -> tuple[FormatChoice, ...]:
+        """For each log, where reading it begins."""
+        return tuple(log.choice for log in self.logs)
 
     def over(self, work: Callable[[Task], Result]) -> Iterator[Result]:
         """Do some work on every chunk of all logs; results in order. Raises InputError, WorkerError."""
-        logs = [log for log in self.logs if log.detected]
-        formats = self.formats
-        tasks = (Task(formats.index(log.log_format), chunk) for log in logs for chunk in self._chunks(log))
-        jobs = self.jobs or (engine.cores() if self._is_long(logs) else 1)
+        logs = [(number, log) for number, log in enumerate(self.logs) if not log.is_empty]
+        tasks = (Task(number, chunk) for number, log in logs for chunk in self._chunks(log))
+        jobs = self.jobs or (engine.cores() if self._is_long([log for _, log in logs]) else 1)
         chosen = self.engine if self.engine != engine.AUTO else "serial" if jobs == 1 else "processes"
         return engine.run(chosen, work, tasks, jobs)
 
@@ -186,27 +139,13 @@ class Run:
         return None in sizes or sum(map(mul, filter(None, sizes), packed)) >= SERIAL_BELOW
 
     def _chunks(self, log: Log) -> Iterable[sources.Chunk]:
-        if not self.window:
+        if not self.window or log.choice.first is None:
             return sources.chunks(log.source)
         since_s, until_s = (None if abs(moment) == float("inf") else moment for moment in self.window)
-        start, stop = sources.bisect(log.source, _line_time(log.log_format), since_s, until_s)
+        start, stop = sources.bisect(log.source, line_time(log.choice.first), since_s, until_s)
         total = log.source.total_bytes()
         if start or stop is not None:
             self.skipped_bytes += start + (
                 max(0, total - stop) if total is not None and stop is not None else 0
             )
         return sources.chunks(log.source, start=start, stop=stop)
-
-
-def _line_time(log_format: LogFormat) -> Callable[[bytes], float | None]:
-    """A function that tells the time of one line, None where it has none."""
-    reader = reader_of(log_format, ("time", "status"))
-    if "time" not in reader.columns:
-        return lambda _: None
-    column = reader.columns.index("time")
-
-    def line_time(line: bytes) -> float | None:
-        row = next(iter(reader.rows(line.rstrip(b"\r\n") + b"\n")), None)
-        return moment_s(row[column]) if row else None
-
-    return line_time

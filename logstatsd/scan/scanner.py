@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from itertools import compress, repeat
 from operator import add, not_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.formats.reader import reader_of, why
-from logstatsd.formats.times import duration_us, durations_us, moment_s
+from logstatsd.formats.times import duration_us, durations_us, is_duration, moment_s
 from logstatsd.model.batch import Batch, Durations, Window
-from logstatsd.model.line_counts import SAMPLES
 from logstatsd.scan.labels import Columns, Label, Labels
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from logstatsd.formats.logformat import LogFormat, Row
-    from logstatsd.formats.reader import Reader
+    from logstatsd.formats.logformat import LogFormat
     from logstatsd.routing.router import Router
 
 SLICE = 1 << 17
 """How much is matched at once, in bytes: what fits the processor's cache is matched faster."""
 MEASURES = ("duration", "cpu")
 """The roles that are measured, in microseconds."""
+
+
+TOO_LONG = "too long"
+
+
+class Misfit(NamedTuple):
+    """A line that does not fit its format: its number in the chunk, from 0, itself, and the reason."""
+
+    number: int
+    line: bytes
+    reason: str
 
 
 class Scanner:
@@ -36,37 +45,60 @@ class Scanner:
     def __init__(
         self, log_format: LogFormat, router: Router, *, window: Window | None = None, bucket_s: int = 0
     ) -> None:
-        self._window, self._bucket_s = window, bucket_s
+        self._window = window
         self._format = log_format
         self._labels = Labels(log_format, router)
         self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
         self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
         measured = {role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column}
+        self._bucket_s = bucket_s if "time" in self._column else 0
         self._units = {"duration": "", **measured}
 
-    def scan(self, data: bytes) -> Batch:
-        """Tally whole lines; the last one may lack its newline."""
+    def scan(self, data: bytes, misfits: list[Misfit] | None = None) -> Batch:
+        """Tally whole lines; the last one may lack its newline.
+
+        Lines that do not fit the format are rejected in the batch; with a list of `misfits`, they are added
+        to that, in order, and count nowhere.
+        """
         batch = Batch()
+        refused: list[Misfit] = []
         for block in slices(data):
-            self._count(without_long_lines(block, batch), batch)
+            self._count(without_long_lines(block, batch.counts.lines, refused), batch, refused)
+        odd: set[bytes] = set()
         for label in self._labels.known:
             for role, measured in label.measured.items():
                 for key, texts in measured.items():
                     if key:  # what has no status was rejected
-                        self._fold(label, key, role, texts, batch=batch, data=data)
+                        odd |= self._fold(label, key, role, texts, batch)
                 measured.clear()
         self._labels.make_room()
+        if odd:
+            refused += self._lines_with(odd, data)
+        batch.counts.lines += sum(each.reason == TOO_LONG for each in refused)
+        if misfits is None:
+            for each in sorted(refused):
+                batch.counts.reject(each.reason, each.line)
+        else:
+            batch.counts.lines -= len(refused)
+            misfits += sorted(refused)
         return batch
 
-    def _count(self, block: bytes, batch: Batch) -> None:
+    def _count(self, block: bytes, batch: Batch, refused: list[Misfit]) -> None:
         rows = self._reader.rows(block)
+        first = batch.counts.lines
         batch.counts.lines += len(rows)
         columns = list(zip(*rows, strict=True))
         statuses = columns[self._column["status"]] if rows else ()
         if b"" in statuses:  # such rows run along, and are passed over in the end
-            lines = compress(columns[-1], map(not_, statuses))
-            if rescued := again(self._reader, self._format, lines, batch):
+            rescued = []
+            for number in compress(range(len(rows)), map(not_, statuses)):
+                line = columns[-1][number]
+                if row := self._reader.again(line):
+                    rescued.append(row)
+                else:
+                    refused.append(Misfit(first + number, line, why(self._format, line)))
+            if rescued:
                 self._tally(list(zip(*rescued, strict=True)), batch)
         if rows:
             self._tally(columns, batch)
@@ -109,15 +141,18 @@ class Scanner:
             starts[text] = b"%d " % ((moment_s(text) or 0) // self._bucket_s * self._bucket_s)
         return map(starts.__getitem__, texts)
 
-    def _fold(
-        self, label: Label, key: bytes, role: str, texts: list[bytes], *, batch: Batch, data: bytes
-    ) -> None:
-        """Turn what was noted under a label and `[bucket ]status` into a series of durations."""
-        counted = Counter(texts)
+    def _fold(self, label: Label, key: bytes, role: str, texts: list[bytes], batch: Batch) -> set[bytes]:
+        """Turn what was noted under a label and `[bucket ]status` into a series of durations.
+
+        Returns the texts that are no durations.
+        """
+        counted, odd = Counter(texts), set()
         try:
             values: Sequence[int | None] = durations_us(counted, self._units[role])
         except ValueError:
-            values, counted = self._without_odd(counted, role, batch, data)
+            odd = {text for text in counted if not is_duration(text, self._units[role])}
+            counted = Counter({text: count for text, count in counted.items() if text not in odd})
+            values = [duration_us(text, self._units[role]) for text in counted]
         durations: Durations = {}
         for value, count in zip(values, counted.values(), strict=True):
             if value is not None or role == "duration":
@@ -126,25 +161,19 @@ class Scanner:
             bucket, _, status = key.rpartition(b" ")
             at_s = int(bucket) if bucket else None
             batch.put(label.route, label.method, int(status), at_s, role=role, durations=durations)
+        return odd if role == "duration" else set()
 
-    def _without_odd(
-        self, counted: Counter[bytes], role: str, batch: Batch, data: bytes
-    ) -> tuple[list[int | None], Counter[bytes]]:
-        """The durations one by one; rejects what is none."""
-        kept: Counter[bytes] = Counter()
-        values = []
-        for text, count in counted.items():
-            try:
-                values.append(duration_us(text, self._units[role]))
-            except ValueError:
-                if role == "duration":
-                    wanted = (
-                        len(batch.counts.samples) < SAMPLES
-                    )  # finding the line takes a pass over the chunk
-                    batch.counts.reject("bad duration", _line_with(data, text) if wanted else b"", count)
-            else:
-                kept[text] = count
-        return values, kept
+    def _lines_with(self, odd: set[bytes], data: bytes) -> Iterator[Misfit]:
+        """The lines whose durations are among `odd`: a second pass, for chunks that need it."""
+        status, duration = self._column["status"], self._column["duration"]
+        time, window, number = self._column.get("time"), self._window or Window(), 0
+        for block in slices(data):
+            block = without_long_lines(block, number, [])  # noqa: PLW2901
+            for line, row in zip(block.split(b"\n"), self._reader.rows(block), strict=False):
+                found = row if row[status] else self._reader.again(line) or row
+                if found[duration] in odd and (time is None or window.includes(moment_s(found[time]))):
+                    yield Misfit(number, line, "bad duration")
+                number += 1
 
 
 def slices(data: bytes) -> Iterator[bytes]:
@@ -157,35 +186,19 @@ def slices(data: bytes) -> Iterator[bytes]:
         start = stop
 
 
-def without_long_lines(block: bytes, batch: Batch) -> bytes:
-    """Take out lines above LINE_LIMIT and reject them; where there are none, few bytes are looked at."""
+def without_long_lines(block: bytes, first: int, refused: list[Misfit]) -> bytes:
+    """Take out lines above LINE_LIMIT and refuse them; where there are none, few bytes are looked at.
+
+    `first` is the number of the block's first line.
+    """
     kept, start, position = [], 0, 0
     while len(block) - position > LINE_LIMIT:
         newline = block.rfind(b"\n", position, position + LINE_LIMIT + 1)
         if newline < 0:
             end = block.find(b"\n", position) + 1
-            batch.counts.lines += 1
-            batch.counts.reject("too long", block[position:end])
+            refused.append(Misfit(first + block.count(b"\n", 0, position), block[position:end], TOO_LONG))
             kept.append(block[start:position])
             start = position = end
         else:
             position = newline + 1
     return block if not kept else b"".join([*kept, block[start:]])
-
-
-def again(reader: Reader, log_format: LogFormat, lines: Iterable[bytes], batch: Batch) -> list[Row]:
-    """Give rejected lines their second chance; what fails that too is rejected in the batch."""
-    rows = []
-    for line in lines:
-        row = reader.again(line)
-        if row:
-            rows.append(row)
-        else:
-            batch.counts.reject(why(log_format, line), line)
-    return rows
-
-
-def _line_with(data: bytes, text: bytes) -> bytes:
-    at = max(data.find(text), 0)
-    end = data.find(b"\n", at)
-    return data[data.rfind(b"\n", 0, at) + 1 : end if end >= 0 else len(data)]

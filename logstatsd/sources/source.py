@@ -222,6 +222,13 @@ def head(source: Source, n_bytes: int = LINE_LIMIT) -> bytes:
     return start[: start.rfind(b"\n", 0, n_bytes) + 1] or start[:n_bytes]
 
 
+def lines_at(source: Source, position: int, n_bytes: int) -> bytes:
+    """Return about `n_bytes` of whole lines of a plain file, from the first that begins after a position."""
+    with source.opened() as fd:
+        data = pread(fd, n_bytes, position)
+    return data[data.find(b"\n") + 1 : data.rfind(b"\n") + 1]
+
+
 def chunks(
     source: Source, *, size: int = BLOCK, start: int = 0, stop: int | None = None, partial: bool = True
 ) -> Generator[Chunk]:

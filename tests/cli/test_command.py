@@ -136,7 +136,6 @@ ERRORS = [
     (1, "junk.log: no line fits a known format", "report junk.log --routes routes.json"),
     (1, "no line", "report junk.log --log-format nginx --routes routes.json"),
     (1, "'nope' is neither a format's name nor", "report ten.log --log-format nope --routes routes.json"),
-    (1, "the log has no durations to send; add", "replay untimed.log --dry-run --routes routes.json"),
     (1, "broken.json: not a snapshot", "report ten.log --routes broken.json"),
     (1, "missing.json: cannot read the routes", "report ten.log --routes missing.json"),
     (1, "missing/x: cannot be written", "report ten.log -o missing/x --routes routes.json"),
@@ -147,7 +146,6 @@ ERRORS = [
     (2, "--unused: give the logs", "routes --unused --routes routes.json"),
     (2, "give a log to check, or --formats", "check"),
     (2, "host would move the metrics", "replay ten.log --dry-run --tag host:x --routes routes.json"),
-    (1, "untimed.log: the log has", "replay ten.log untimed.log --dry-run --routes routes.json"),
     (2, "'--rate': 'nan' is not a finite number", "replay ten.log --rate nan --dry-run"),
     (2, "'--rate': 'x' is not a valid number", "replay ten.log --rate x --dry-run"),
     (2, "'--timeout': -1.0 is not", "replay ten.log --timeout -1 --dry-run"),
@@ -177,6 +175,14 @@ def test_an_error_is_one_line_and_its_exit_code(code: int, words: str, args: str
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
     assert all(char.isprintable() for char in done.stderr.rstrip("\n"))
+
+
+@pytest.mark.parametrize("logs", ["untimed.log", "ten.log untimed.log"])
+def test_a_log_without_durations_fails_and_the_others_are_sent(logs: str, here: Path) -> None:
+    done = call(*f"replay {logs} --dry-run --routes routes.json".split())
+    assert (done.exit_code, done.stdout.count("shop.api.request:")) == (1, 10 * ("ten.log" in logs))
+    words = "logstatsd: untimed.log: the log has no durations to send; add %(D)s"
+    assert done.stderr.splitlines()[-1].startswith(words)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from places import SAMPLE_LOGS, SHOP
 
 from logstatsd.cli import cli
+from logstatsd.formats.known import FormatChoice
 from logstatsd.formats.presets import FORMATS
 from logstatsd.model.route import Route
 from logstatsd.routing.snapshot import dump_snapshot
-from logstatsd.scan.entries import LineReader
+from logstatsd.scan.entries import StretchReader
 from logstatsd.scan.jsonlines import as_line
 from logstatsd.scan.scanner import Scanner
 from logstatsd.sources.lines import LINE_LIMIT
@@ -131,7 +132,9 @@ KINDS = [
 def test_entries_and_tallies_agree_on_every_mix(lines: list[bytes], ended: bool, offset: int) -> None:
     data = b"".join(lines)
     data = data if ended else data.removesuffix(b"\n")
-    entries = list(LineReader(NGINX, sample.router()).entries(data, offset))
+    entries = [
+        entry for entry, _ in StretchReader(FormatChoice(NGINX), sample.router()).entries(data, offset)
+    ]
     batch = Scanner(NGINX, sample.router()).scan(data)
     assert [entry.offset - offset for entry in entries] == [
         sum(map(len, lines[:n])) for n in range(len(data.splitlines()))
@@ -167,7 +170,7 @@ def test_what_could_not_be_proven_is_said(routes: Any) -> None:
 
 @given(st.text(), st.text(), st.binary(max_size=50))
 def test_every_object_is_json_on_one_line(path: str, rule: str, target: bytes) -> None:
-    (entry,) = LineReader(NGINX, sample.router()).entries(line())
+    ((entry, _),) = StretchReader(FormatChoice(NGINX), sample.router()).entries(line())
     text = as_line(path, entry._replace(target=target), Route(rule, rule, "matched"), target=True)
     assert text.count("\n") == 1
     assert text.isascii()

@@ -26,7 +26,8 @@ from logstatsd.engine.processes import WorkerError
 from logstatsd.engine.processes import run as processes
 from logstatsd.report.summary import Summary
 from logstatsd.scan import run as pipeline
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.logs import open_logs
+from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
 from logstatsd.sources import source as sources
 

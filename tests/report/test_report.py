@@ -30,7 +30,8 @@ from logstatsd.model.route import UNMATCHED, Route
 from logstatsd.report.render import COLUMNS, RENDERERS, SORTS, caption, human, rows, table_rows
 from logstatsd.report.summary import DIMENSIONS, Summary
 from logstatsd.report.tables import Title, fitting, folded
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.logs import open_logs
+from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
 
 

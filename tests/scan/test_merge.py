@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from logstatsd.model.batch import Batch
 from logstatsd.model.line_counts import LineCounts
+from logstatsd.scan.logs import open_logs
 from logstatsd.scan.merge import by_bucket, in_time
-from logstatsd.scan.run import Run, open_logs
+from logstatsd.scan.run import Run
 
 START = datetime(2026, 11, 22, 13, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from logstatsd.formats.presets import FORMATS
 from logstatsd.formats.times import moment_s
 from logstatsd.model.batch import Batch, Window
 from logstatsd.model.line_counts import SAMPLES
-from logstatsd.scan.scanner import Scanner, slices, without_long_lines
+from logstatsd.scan.scanner import Misfit, Scanner, slices, without_long_lines
 from logstatsd.sources.lines import LINE_LIMIT
 
 TEXT_LOGS = ["nginx.log", "gunicorn.log", "gunicorn_default.log"]
@@ -145,10 +145,10 @@ def test_a_line_above_the_limit_is_rejected_and_its_neighbours_are_not() -> None
 )
 def test_lines_up_to_the_limit_stay(lengths: list[int]) -> None:
     block = b"".join(b"x" * length + b"\n" for length in lengths)
-    batch = Batch()
-    left = without_long_lines(block, batch)
+    refused: list[Misfit] = []
+    left = without_long_lines(block, 0, refused)
     assert left == b"".join(b"x" * length + b"\n" for length in lengths if length <= LINE_LIMIT)
-    assert batch.counts.lines == sum(length > LINE_LIMIT for length in lengths)
+    assert [each.number for each in refused] == [n for n, length in enumerate(lengths) if length > LINE_LIMIT]
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=5), st.booleans())

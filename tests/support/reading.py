@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from logstatsd.formats.known import FormatChoice
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router
-from logstatsd.scan.entries import Entry, LineReader
+from logstatsd.scan.entries import Entry, StretchReader
 
 if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
@@ -18,7 +19,8 @@ NO_RULES = Router(apps.from_object(Flask("app", static_folder=None)).snapshot())
 
 def entries(log_format: LogFormat, data: bytes) -> list[Entry]:
     """Every line of `data` in a format, rejected ones too."""
-    return list(LineReader(log_format, NO_RULES).entries(data))
+    reader = StretchReader(FormatChoice(log_format, fixed=True), NO_RULES)
+    return [entry for entry, _ in reader.entries(data)]
 
 
 def entry(log_format: LogFormat, line: bytes) -> Entry:

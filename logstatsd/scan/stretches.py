@@ -1,0 +1,260 @@
+"""Scan a log whose format changes: formats belong to stretches of it, not to the file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from logstatsd.formats.known import FormatChoice, KnownFormats
+from logstatsd.formats.reader import Reader, reader_of
+from logstatsd.formats.times import iso_logged
+from logstatsd.model.batch import Batch
+from logstatsd.scan.scanner import TOO_LONG, Misfit, Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from logstatsd.formats.logformat import LogFormat
+    from logstatsd.model.batch import Window
+    from logstatsd.routing.router import Router
+
+KEPT = 4
+"""How many beginnings of stretches are kept of a chunk; of the others only how many there are."""
+NEWLINE = re.compile(b"\n")
+
+
+class Stretch(NamedTuple):
+    """Where lines of a format begin: the line's number in the chunk, from 0, its byte there, its time."""
+
+    log_format: LogFormat
+    line: int
+    offset: int
+    time: bytes
+
+
+@dataclass
+class Stretches:
+    """The formats of a chunk's lines, in order: the first few stretches, and how many more there are."""
+
+    first: list[Stretch] = field(default_factory=list)
+    more: int = 0
+    last: LogFormat | None = None
+
+    def begin(self, stretch: Stretch) -> None:
+        """Take in the next stretch."""
+        if len(self.first) < KEPT or stretch.log_format not in {each.log_format for each in self.first}:
+            self.first.append(stretch)
+        else:
+            self.more += 1
+        self.last = stretch.log_format
+
+
+class Part(NamedTuple):
+    """Lines of one format, as they stand in the log; lines of other formats among them do not fit it."""
+
+    log_format: LogFormat
+    data: bytes
+
+
+class StretchScanner:
+    """Tallies chunks of one log, whichever formats its lines are in.
+
+    A chunk is scanned in the format in which it begins; what does not fit that is scanned in the others that
+    are known, and then in what is found by looking at the rest.
+    """
+
+    def __init__(
+        self, choice: FormatChoice, router: Router, *, window: Window | None = None, bucket_s: int = 0
+    ) -> None:
+        self._known = KnownFormats(choice)
+        self._router, self._window, self._bucket_s = router, window, bucket_s
+        self._scanners: dict[LogFormat, Scanner] = {}
+
+    def scan(self, data: bytes) -> tuple[Batch, Stretches]:
+        """Tally whole lines, and tell the formats they are in."""
+        batch, stretches, _ = self.scan_parts(data)
+        return batch, stretches
+
+    def scan_parts(self, data: bytes) -> tuple[Batch, Stretches, list[Part]]:
+        """Tally whole lines, and give the lines of each format."""
+        main = self._known.likeliest(data)
+        misfits: list[Misfit] = []
+        if main is None:
+            batch, misfits = Batch(), [Misfit(n, line, "no match") for n, line in enumerate(_lines(data))]
+        else:
+            batch = self._scanner(main).scan(data, misfits)
+        taken: dict[int, LogFormat] = {}
+        parts = [Part(main, data)] if main else []
+        if misfits:
+            misfits = self._scan_misfits(main, misfits, batch, taken, parts)
+            self._reject(main, misfits, batch)
+        numbers = {each.number for each in misfits}
+        return batch, _stretches(data, main, batch.counts.lines, taken, numbers), parts
+
+    def _scan_misfits(
+        self,
+        main: LogFormat | None,
+        misfits: list[Misfit],
+        batch: Batch,
+        taken: dict[int, LogFormat],
+        parts: list[Part],
+    ) -> list[Misfit]:
+        """Scan lines in the other formats; returns those that fit none."""
+        tried = {main}
+        while log_format := self._next(tried, misfits):
+            tried.add(log_format)
+            tried_on = [each for each in misfits if each.reason != TOO_LONG]
+            rest: list[Misfit] = []
+            joined = b"\n".join([each.line.replace(b"\n", b"") for each in tried_on]) + b"\n"
+            batch.add(self._scanner(log_format).scan(joined, rest))
+            left = {each.number for each in rest}
+            fitted = [each for n, each in enumerate(tried_on) if n not in left]
+            taken.update((each.number, log_format) for each in fitted)
+            parts.append(Part(log_format, joined))
+            misfits = [each for each in misfits if each.number not in taken]
+        return misfits
+
+    def _next(self, tried: set[LogFormat | None], misfits: Sequence[Misfit]) -> LogFormat | None:
+        """The next format to try on what is left."""
+        lines = [each.line for each in misfits if each.reason != TOO_LONG]
+        if not lines:
+            return None
+        return next((each for each in self._known.formats if each not in tried), None) or self._known.find(
+            lines
+        )
+
+    def _reject(self, main: LogFormat | None, misfits: Sequence[Misfit], batch: Batch) -> None:
+        batch.counts.lines += len(misfits)
+        for each in misfits:
+            empty = main is None and not each.line.strip()
+            batch.counts.reject("empty" if empty else each.reason, each.line)
+
+    def _scanner(self, log_format: LogFormat) -> Scanner:
+        scanner = self._scanners.get(log_format)
+        if scanner is None:
+            scanner = Scanner(log_format, self._router, window=self._window, bucket_s=self._bucket_s)
+            self._scanners[log_format] = scanner
+        return scanner
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return data.removesuffix(b"\n").split(b"\n")
+
+
+def _stretches(
+    data: bytes, main: LogFormat | None, lines: int, taken: dict[int, LogFormat], rejected: set[int]
+) -> Stretches:
+    """Which format each stretch of a chunk is in; rejected lines are part of the stretch around them."""
+    found = Stretches()
+    if main and not taken:
+        if lines > len(rejected):
+            found.begin(_stretch(data, main, 0, 0))
+        return found
+    starts = [0, *(match.end() for match in NEWLINE.finditer(data))]
+    for number, log_format in _beginnings(main, lines, taken, rejected):
+        if len(found.first) < KEPT:
+            found.begin(_stretch(data, log_format, number, starts[number]))
+        else:
+            found.begin(Stretch(log_format, number, 0, b""))
+    return found
+
+
+def _beginnings(
+    main: LogFormat | None, lines: int, taken: dict[int, LogFormat], rejected: set[int]
+) -> Iterator[tuple[int, LogFormat]]:
+    """The number of the line at which each stretch begins, and its format."""
+    current: LogFormat | None = None
+    for number in range(lines):
+        if number in rejected:
+            continue
+        log_format = taken.get(number, main)
+        if log_format is not None and log_format is not current:
+            yield number, log_format
+            current = log_format
+
+
+@lru_cache(maxsize=64)
+def _time_reader(log_format: LogFormat) -> Reader:
+    return reader_of(log_format, ("time", "status"))
+
+
+def _stretch(data: bytes, log_format: LogFormat, line: int, offset: int) -> Stretch:
+    reader = _time_reader(log_format)
+    end = data.find(b"\n", offset)
+    rows = reader.rows(data[offset : end if end >= 0 else len(data)] + b"\n")
+    time = rows[0][reader.columns.index("time")] if "time" in reader.columns and rows else b""
+    return Stretch(log_format, line, offset, time)
+
+
+class FormatChanges:
+    """Follows the formats of logs through their pieces, in order, and words each change."""
+
+    TOLD = 3
+    """How many changes of a log are told one by one."""
+
+    def __init__(self) -> None:
+        self.by_log: dict[str, list[LogFormat]] = {}
+        """The formats met in each log, in the order of their coming."""
+        self._current: dict[str, LogFormat] = {}
+        self._changes: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
+
+    def note(
+        self, path: str, lines: int, stretches: Stretches, *, offset: int | None = None, numbered: bool = True
+    ) -> list[str]:
+        """Take in the next piece of a log, of so many lines; returns what to tell.
+
+        `offset` is where the piece begins, for a log whose lines before it were not read; without that and
+        not `numbered`, only the time tells where.
+        """
+        told = []
+        for stretch in stretches.first:
+            before = self._current.get(path)
+            if before is not None and before != stretch.log_format:
+                self._changes[path] += 1
+                if self._changes[path] <= self.TOLD:
+                    number = self._seen[path] + stretch.line + 1
+                    where = f" at line {number:,}" if numbered else ""
+                    where = where if offset is None else f" at byte {offset + stretch.offset:,}"
+                    told.append(_change(path, where, before, stretch))
+            self._current[path] = stretch.log_format
+            met = self.by_log.setdefault(path, [])
+            if stretch.log_format not in met:
+                met.append(stretch.log_format)
+        if stretches.last:
+            self._current[path] = stretches.last
+        self._changes[path] += stretches.more
+        self._seen[path] += lines
+        return told
+
+    def begin(self, path: str, log_format: LogFormat) -> None:
+        """Take in the format that a log had before its first piece."""
+        self._current[path] = log_format
+
+    def current(self, path: str) -> LogFormat | None:
+        """The format of the last line that fitted one."""
+        return self._current.get(path)
+
+    @property
+    def formats(self) -> list[LogFormat]:
+        """The formats of all logs."""
+        return list(dict.fromkeys(each for met in self.by_log.values() for each in met))
+
+    def summary(self) -> list[str]:
+        """What to tell at the end of logs whose changes were too many to be told one by one."""
+        return [
+            f"{path}: its format changed {changes:,} times in all"
+            for path, changes in self._changes.items()
+            if changes > self.TOLD
+        ]
+
+
+def _change(path: str, where: str, before: LogFormat, stretch: Stretch) -> str:
+    moment = (iso_logged(stretch.time) or "").partition("+")[0].replace("T", " ")
+    when = f" ({moment})" if moment else ""
+    after = stretch.log_format.name
+    after += " (other columns)" if after == before.name else ""
+    return f"{path}: format changed{where}{when}: {before.name} → {after}"
