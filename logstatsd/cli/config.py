@@ -84,6 +84,4 @@ def _long(key: str) -> str:
 def _setting(option: click.Option, value: Any) -> tuple[str, Any]:
     if option.multiple and not isinstance(value, list):
         value = [value]
-    elif option.is_flag and isinstance(option.flag_value, str):  # one of several that set the same
-        value = option.flag_value if value else None
     return option.name or "", value

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from logstatsd.model.line_counts import LineCounts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_DECLARED = "options"
+_DECLARED, _FLAGS = "option", "flags"
+
+PREFIX = "LOGSTATSD_"
+"""What the variables begin with that options read from the environment."""
 
 FLASK = "FLASK"
 PRECEDENCE = ("COMMANDLINE", FLASK, "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT")
@@ -36,14 +39,7 @@ class Option(click.Option):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.envvar:
-            self.envvar = "LOGSTATSD_" + self.opts[-1].lstrip("-").replace("-", "_").upper()
-
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """One of several flags for the same parameter is turned on as any flag is; click would take no 0."""
-        value = super().resolve_envvar_value(ctx)
-        if value is None or not self.is_flag or not isinstance(self.flag_value, str):
-            return value
-        return self.flag_value if value.lower() in ("1", "true", "t", "yes", "y", "on") else None
+            self.envvar = PREFIX + self.opts[-1].lstrip("-").replace("-", "_").upper()
 
 
 class Number(click.FloatRange):
@@ -115,23 +111,18 @@ class Command(click.Command):
 
 def option(*names: str, **settings: Any) -> Any:
     """Declare a field of an Options class, and the option that sets it, as `click.option` does."""
-    return _field([(names, settings)], settings.get("default", _unset(settings)))
+    default = settings.get("default", _unset(settings))
+    return field(default=default, metadata={_DECLARED: (names, settings)})
 
 
 def one_of_flags(**about: str) -> Any:
     """Declare a field that is set to the name of the flag given: `--json`, `--csv`, …; None without one."""
-    return _field(
-        [((f"--{name}",), {"flag_value": name, "help": said}) for name, said in about.items()], None
-    )
+    return field(default=None, metadata={_FLAGS: about})
 
 
 def choice_of(table: Iterable[str], *names: str, **settings: Any) -> Any:
     """Declare an option whose choices are the keys of a table."""
     return option(*names, type=click.Choice(list(table)), **settings)
-
-
-def _field(declared: list[tuple[tuple[str, ...], dict[str, Any]]], default: Any) -> Any:
-    return field(default=default, metadata={_DECLARED: declared})
 
 
 def _unset(settings: Mapping[str, Any]) -> Any:
@@ -149,26 +140,44 @@ class Options:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def declarations(cls) -> list[Callable[[Any], Any]]:
-        """The click decorators that declare the options, in order."""
-        return [
-            click.option(*names, each.name, cls=Option, **settings)
-            for each in dataclasses.fields(cls)
-            for names, settings in each.metadata.get(_DECLARED, ())
-        ]
+    def declared(cls) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+        """For each parameter of the command line, in order, its names and settings, as click has them."""
+        found: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
+        for each in dataclasses.fields(cls):
+            if _DECLARED in each.metadata:
+                found[each.name] = each.metadata[_DECLARED]
+            for flag, about in each.metadata.get(_FLAGS, {}).items():
+                found[f"{each.name}_{flag}"] = (f"--{flag}",), {"is_flag": True, "help": about}
+        return found
 
     @classmethod
     def take(cls, context: click.Context, values: dict[str, Any]) -> Self:
-        """Take the group's own values out of all that click has parsed."""
-        names = [each.name for each in dataclasses.fields(cls) if _DECLARED in each.metadata]
-        sources = {name: context.get_parameter_source(name) or ParameterSource.DEFAULT for name in names}
+        """Take the group's own values out of all that click has parsed. Raises OptionError."""
+        taken: dict[str, Any] = {name: values.pop(name) for name in cls.declared()}
+        sources = {name: context.get_parameter_source(name) or ParameterSource.DEFAULT for name in taken}
         origins = {name: source.name for name, source in sources.items()}
-        return cls(origins=origins, **{name: values.pop(name) for name in names})
+        for each in dataclasses.fields(cls):
+            if _FLAGS in each.metadata:
+                names = {f"{each.name}_{flag}": flag for flag in each.metadata[_FLAGS]}
+                given = {flag: origins[name] for name, flag in names.items() if taken.pop(name)}
+                taken[each.name] = _strongest(given)
+        return cls(origins=origins, **taken)
 
     def on_command_line(self, *names: str) -> list[str]:
-        """Those of the fields that the command line itself gives, as it spells their options."""
-        declared = {each.name: each.metadata.get(_DECLARED, ()) for each in dataclasses.fields(self)}
-        return [declared[name][0][0][-1] for name in names if self.origins.get(name) == "COMMANDLINE"]
+        """Those of the parameters that the command line itself gives, as it spells their options."""
+        declared = self.declared()
+        return [declared[name][0][-1] for name in names if self.origins.get(name) == "COMMANDLINE"]
+
+
+def _strongest(given: Mapping[str, str]) -> str | None:
+    """Of flags of which one may be given, that from the strongest origin. Raises OptionError for two."""
+    if not given:
+        return None
+    best = min(given.values(), key=PRECEDENCE.index)
+    chosen = [flag for flag, origin in given.items() if origin == best]
+    if len(chosen) > 1:
+        raise OptionError(f"{' and '.join(f'--{flag}' for flag in chosen)}: give one of them")
+    return chosen[0]
 
 
 def takes(**groups: type[Options]) -> Callable[[Callable[..., int | None]], Any]:
@@ -186,8 +195,8 @@ def takes(**groups: type[Options]) -> Callable[[Callable[..., int | None]], Any]
         decorated.__click_params__ = []
         for group in reversed(groups.values()):
             before = len(decorated.__click_params__)
-            for declare in reversed(group.declarations()):
-                decorated = declare(decorated)
+            for name, (names, settings) in reversed(group.declared().items()):
+                decorated = click.option(*names, name, cls=Option, **settings)(decorated)
             for param in decorated.__click_params__[before:]:
                 param.heading = group.heading
         return decorated
@@ -195,9 +204,18 @@ def takes(**groups: type[Options]) -> Callable[[Callable[..., int | None]], Any]
     return decorate
 
 
-def command(short_help: str = "", **settings: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Make a function a command."""
-    return click.command(cls=Command, short_help=short_help or None, **settings)
+def command(**settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command, each of whose options reads its variable, for all commands or for this."""
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        made: Command = click.command(cls=Command, **settings)(function)
+        for param in made.params:
+            if isinstance(param, Option) and isinstance(param.envvar, str):
+                own = param.envvar.replace(PREFIX, f"{PREFIX}{(made.name or '').upper()}_", 1)
+                param.envvar = [own, param.envvar]
+        return made
+
+    return decorate
 
 
 logs_argument = click.argument("logs", metavar="LOG...", nargs=-1, required=True)
