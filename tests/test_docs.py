@@ -66,7 +66,8 @@ def test_every_option_has_help_and_is_in_the_manual(command: str, name: str, opt
 
 @pytest.mark.parametrize(("command", "name", "option"), EVERY_OPTION)
 def test_every_option_reads_its_own_variable(command: str, name: str, option: click.Option) -> None:
-    assert option.envvar == "LOGSTATSD_" + name[2:].replace("-", "_").upper()
+    variable = name[2:].replace("-", "_").upper()
+    assert option.envvar == [f"LOGSTATSD_{command.upper()}_{variable}", f"LOGSTATSD_{variable}"]
 
 
 def test_every_module_has_its_room() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +37,10 @@ COMMANDS: dict[str, Listed] = {
 }
 
 
+OTHER_VARIABLES = {"LOGSTATSD_CONFIG", "LOGSTATSD_SCANNER"}
+"""Variables that are read, but are no option's of a command."""
+
+
 class Group(click.Group):
     """Imports a command when it is asked for, reads the configuration, shows every error as one line."""
 
@@ -42,7 +48,11 @@ class Group(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> Command | None:  # noqa: ARG002
-        return load_command(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        command = load_command(cmd_name)
+        _tell_unknown_variables(command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -53,7 +63,8 @@ class Group(click.Group):
             sys.stdout.reconfigure(errors="backslashreplace")  # a locale may know no box or micro sign
         with signals.terminable():
             try:
-                ctx.default_map = {**config.defaults(load_commands), **(ctx.default_map or {})}
+                defaults = config.defaults(load_commands, ctx.params.get("config"))
+                ctx.default_map = {**defaults, **(ctx.default_map or {})}
                 return super().invoke(ctx)
             except BrokenPipeError:
                 raise
@@ -80,6 +91,22 @@ def _ending(error: BaseException, ctx: click.Context) -> tuple[str, int]:
             return "out of memory; try --jobs 1", 1
 
 
+def _tell_unknown_variables(command: Command) -> None:
+    """Say which variables that look like an option's are none, so that a misspelt one is not silent."""
+    ours = {name for name in os.environ if name.startswith("LOGSTATSD_") and name not in OTHER_VARIABLES}
+    known = {name for param in command.params for name in _names(param)}
+    if ours - known:
+        params = (param for each in load_commands().values() for param in each.params)
+        known |= {name for param in params for name in _names(param)}
+        for name in sorted(ours - known):
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                say(f"{name}: no option reads this variable; did you mean {near}?")
+
+
+def _names(param: click.Parameter) -> list[str]:
+    return [param.envvar] if isinstance(param.envvar, str) else list(param.envvar or ())
+
+
 def load_command(name: str) -> Command:
     """Import one of COMMANDS."""
     command: Command = getattr(import_module(COMMANDS[name].module), name)
@@ -93,7 +120,13 @@ def load_commands() -> dict[str, Command]:
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "--version", "-V", prog_name="logstatsd")
-def cli() -> None:
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar="LOGSTATSD_CONFIG",
+    help="The configuration to read. Default: logstatsd.toml or pyproject.toml here or in a folder above.",
+)
+def cli(config: str | None) -> None:
     """Per-route latency metrics for Flask apps, from the access logs they already write.
 
     \b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,33 +15,58 @@ if TYPE_CHECKING:
 FILES = ("logstatsd.toml", "pyproject.toml")
 
 
-def defaults(load_commands: Callable[[], Mapping[str, click.Command]]) -> dict[str, dict[str, Any]]:
-    """The values that a file in the current folder gives to each command's options, by parameter.
+def defaults(
+    load_commands: Callable[[], Mapping[str, click.Command]], given: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """The values that a configuration file gives to each command's options, by parameter.
 
+    The file is the one `given`, or the first of FILES with settings in the current folder or one above it.
     Keys are the options' long names. One outside of a table is for all commands that have such an option,
     one in a table `[report]` for that command alone. Raises OptionError.
     """
-    for name in FILES:
-        settings = _read(name)
-        if settings:
-            commands = load_commands()
-            return {command: dict(_chosen(name, command, commands, settings)) for command in commands}
-    return {}
+    name, settings = _given(given) if given else _found()
+    if not settings:
+        return {}
+    commands = load_commands()
+    return {command: dict(_chosen(name, command, commands, settings)) for command in commands}
 
 
-def _read(name: str) -> dict[str, Any]:
+def _given(name: str) -> tuple[str, dict[str, Any]]:
+    settings = _read(name)
+    if settings is None:
+        raise OptionError(f"{name}: no such file; --config names the configuration to read")
+    return name, settings
+
+
+def _found() -> tuple[str, dict[str, Any]]:
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - as quick as can be: it is done at every start
-            import tomllib  # noqa: PLC0415
+        folder = os.getcwd()  # noqa: PTH109 - as quick as can be: it is done at every start
+    except OSError:  # it was removed
+        return "", {}
+    above = ""
+    while True:
+        for name in FILES:
+            if settings := _read(above + name):
+                return above + name, settings
+        if os.path.dirname(folder) == folder:  # noqa: PTH120
+            return "", {}
+        folder, above = os.path.dirname(folder), f"../{above}"  # noqa: PTH120
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    """The settings of a file; None where there is none. Raises OptionError."""
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123
+            import tomllib  # noqa: PLC0415 - most starts find no file
 
             settings = tomllib.load(file)
-    except FileNotFoundError:
-        return {}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise OptionError(f"{name}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"{name}: {error}") from None
-    if name == "pyproject.toml":
+    if name.endswith("pyproject.toml"):
         tool = settings.get("tool", {})
         settings = tool.get("logstatsd", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):

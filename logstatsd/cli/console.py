@@ -7,11 +7,12 @@ import io
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from logstatsd.errors import InputError
+from logstatsd.errors import InputError, OptionError
 from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
+WIDEST = 10_000
 WIDE = 240
 """Columns that a table may take where no terminal limits it."""
 
@@ -83,27 +85,51 @@ def say_unproven(settler: Settler) -> None:
         say(f"{sum(settler.unproven.values()):,} requests keep a rule whose converters {asked}: {rules}")
 
 
-def show(shown: Any, output: str | None) -> None:
-    """Print text or a rich renderable to stdout or to a file. Raises InputError."""
-    try:
-        with click.open_file(output, "w", encoding="utf-8") if output else contextlib.nullcontext() as file:
-            if isinstance(shown, str):
-                click.echo(shown, file=file)
-                return
-            from rich.console import Console  # noqa: PLC0415
+def refuse_overwriting(output: str | None, logs: tuple[str, ...]) -> None:
+    """Raise OptionError where the output is one of the logs that are read."""
+    for log in map(Path, logs):
+        if output and Path(output).exists() and log.exists() and log.samefile(output):
+            raise OptionError(f"-o {output}: is the log itself, which would be lost; name another file")
 
-            if file is None and sys.stdout.isatty():
-                Console(highlight=False).print(shown)
-                return
-            text, columns = io.StringIO(), os.environ.get("COLUMNS", "")
-            width = int(columns) if columns.isdigit() and int(columns) else WIDE
-            plain = False if file else None
-            Console(file=text, force_terminal=plain, width=width, highlight=False).print(shown)
-            click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()), file=file)
+
+@contextlib.contextmanager
+def opened(output: str) -> Iterator[IO[str]]:
+    """Open a file, or stdout for `-`, to be written at once or not at all. Raises InputError."""
+    whole = output != "-" and (not Path(output).exists() or Path(output).is_file())
+    try:
+        with click.open_file(output, "w", encoding="utf-8", atomic=whole) as file:
+            yield file
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"{output or 'stdout'}: cannot be written: {error.strerror}") from None
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def show(shown: Any, output: str | None) -> None:
+    """Print text or a rich renderable to stdout or to a file. Raises InputError."""
+    if output is None and not isinstance(shown, str) and sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 - heavy
+
+        Console(highlight=False).print(shown)
+        return
+    with opened(output or "-") as file:
+        click.echo(shown if isinstance(shown, str) else _as_text(shown, plain=output is not None), file=file)
+
+
+def _as_text(shown: Any, *, plain: bool) -> str:
+    from rich.console import Console  # noqa: PLC0415 - heavy
+
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=False if plain else None, width=_width(), highlight=False)
+    console.print(shown)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _width() -> int:
+    """The columns that COLUMNS asks for, within reason, or else WIDE."""
+    columns = os.environ.get("COLUMNS", "")
+    asked = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 6 else 0
+    return min(asked, WIDEST) or WIDE
 
 
 @contextlib.contextmanager

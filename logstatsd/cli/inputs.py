@@ -17,6 +17,8 @@ from logstatsd.errors import FormatError, OptionError
 from logstatsd.formats.detect import detect
 from logstatsd.formats.diagnose import explain_format, explain_unknown
 from logstatsd.formats.known import FormatChoice
+from logstatsd.model.filters import Excluded
+from logstatsd.model.route import FIXED
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import read_snapshot
 from logstatsd.scan.logs import open_logs
@@ -155,6 +157,7 @@ def open_run(
 ) -> Run:
     """Open the logs for one pass. Raises InputError, FormatError, OptionError."""
     logs = _open(paths, formats, router, quiet=quiet)
+    tell_idle_exclusions(lines, router)
     zone = next((log.zone for log in logs if log.zone), None)
     asked = window(lines.since, lines.until, datetime.now(zone).astimezone(zone))
     return Run(
@@ -165,7 +168,14 @@ def open_run(
         lines=batch_lines,
         jobs=lines.jobs,
         engine=lines.engine,
+        fast=lines.fast,
     )
+
+
+def tell_idle_exclusions(lines: RunOptions, router: Router) -> None:
+    """Say which patterns to exclude fit nothing that the app has."""
+    for pattern in Excluded(lines.exclude).unknown((*router.routes, *FIXED)):
+        say(f"--exclude {pattern}: no rule, endpoint or outcome fits it; see `logstatsd routes`")
 
 
 def tallies(

@@ -312,6 +312,11 @@ class RunOptions(Options):
         help="Only requests from then on: ISO 8601 (without an offset: the log's), -15m, -2h, yesterday.",
     )  # fmt: skip
     until: str | None = option("--until", metavar="WHEN", help="Only requests before then.")
+    fast: bool = option(
+        "--fast", is_flag=True,
+        help="With --since or --until, skip what lies outside by bisection: lines more than a minute out of "
+        "order may be missed.",
+    )  # fmt: skip
     jobs: int = option(
         "--jobs", type=click.IntRange(0), default=0, metavar="N", help="Worker processes; one a core."
     )

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli import signals
-from logstatsd.cli.console import account, advice, say, say_rejected, say_unproven, screen, show
+from logstatsd.cli.console import (
+    account,
+    advice,
+    refuse_overwriting,
+    say,
+    say_rejected,
+    say_unproven,
+    screen,
+    show,
+)
 from logstatsd.cli.inputs import LogScanners, followed, load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
@@ -52,7 +62,10 @@ class ReportOptions(Options):
         **{name: renderer.about for name, renderer in RENDERERS.items() if name != PLAIN}
     )
     output: str | None = option(
-        "-o", "--output", metavar="FILE", help="Write the report to FILE instead of stdout."
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the report to FILE instead of stdout; its suffix tells the format.",
     )
     follow: bool = option(
         "-f", "--follow", is_flag=True, help="Keep the table up to date as the log is written, like top."
@@ -65,7 +78,14 @@ class ReportOptions(Options):
 
     def rendered(self, summary: Summary) -> Any:
         """The report, as text or a rich renderable."""
-        return RENDERERS[self.renderer or PLAIN].render(summary, self.sort)
+        return RENDERERS[self.chosen_renderer].render(summary, self.sort)
+
+    @property
+    def chosen_renderer(self) -> str:
+        """The renderer asked for, by a flag or by the suffix of the output."""
+        suffix = Path(self.output).suffix.lower() if self.output else ""
+        told = (name for name, renderer in RENDERERS.items() if suffix in renderer.suffixes)
+        return self.renderer or next(told, PLAIN)
 
 
 @command()
@@ -82,6 +102,7 @@ def report(
     zcat old.gz | logstatsd report - --routes routes.json --json | jq .rows
     """
     summary = asked.summary(lines.exclude)
+    refuse_overwriting(asked.output, logs)
     if asked.follow:
         return _follow(logs, summary, asked=asked, app=app, formats=formats, lines=lines)
     router, settler = load_app(app)
@@ -93,7 +114,7 @@ def report(
     show(asked.rendered(summary), asked.output)
     if not asked.quiet:
         account(run, settler, summary.counts)
-        if not asked.renderer:
+        if asked.chosen_renderer == PLAIN:
             say(_caption(run, summary))
     lines.limit().check(summary.counts, ", ".join(logs))
     return 0

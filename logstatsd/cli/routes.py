@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logstatsd.cli.console import account, say, show
+from logstatsd.cli.console import account, opened, refuse_overwriting, say, show
 from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
@@ -21,7 +21,7 @@ from logstatsd.cli.options import (
     quiet,
     takes,
 )
-from logstatsd.errors import InputError, OptionError
+from logstatsd.errors import OptionError
 from logstatsd.model.filters import Excluded
 from logstatsd.report.summary import Summary
 from logstatsd.report.tables import Title, fitted
@@ -68,6 +68,7 @@ def routes(
     """
     if asked.unused and not logs:
         raise OptionError("--unused: give the logs in which to look for the rules")
+    refuse_overwriting(asked.output, logs)
     router, settler = load_app(app)
     if asked.output and not logs and not asked.as_json:
         _write_snapshot(router, asked.output)
@@ -99,11 +100,8 @@ class Usage:
 
 def _write_snapshot(router: Router, output: str) -> None:
     """Write the app's routes to a file, or to stdout for `-`. Raises InputError."""
-    try:
-        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-            file.write(dump_snapshot(router.snapshot))
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    with opened(output) as file:
+        file.write(dump_snapshot(router.snapshot))
 
 
 def _count(run: Run, settler: Settler, usage: Usage, excluded: Excluded, asked: RoutesOptions) -> None:

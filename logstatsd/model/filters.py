@@ -29,6 +29,15 @@ class Excluded:
             )
         return self._known[route]
 
+    def unknown(self, routes: Iterable[Route]) -> list[str]:
+        """The patterns that fit none of these routes."""
+        names = {name for route in routes for name in (route.rule, route.endpoint, route.outcome) if name}
+        return [
+            pattern
+            for pattern in self._patterns
+            if not any(name == pattern or fnmatchcase(name, pattern) for name in names)
+        ]
+
     def take_out(self, batch: Batch) -> int:
         """Take the excluded series out of a Batch; returns how many requests that were."""
         taken = [series for series in batch.timings if series.route in self]

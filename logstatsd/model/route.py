@@ -21,6 +21,8 @@ UNMATCHED = Route("(unmatched)", None, "unmatched")
 METHOD_NOT_ALLOWED = Route("(method not allowed)", None, "method_not_allowed")
 REDIRECT = Route("(redirect)", None, "redirect")
 NOT_THE_APP = Route("(not the app)", None, "not_the_app")
+FIXED = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
+"""The labels of requests that no rule matched."""
 
 
 class Undecided(NamedTuple):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.formats.times import iso_utc
-from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED
+from logstatsd.model.route import FIXED
 from logstatsd.report.summary import DIMENSIONS, Group, Summary
 from logstatsd.report.tables import Title, fitted
 from logstatsd.text import clean
@@ -25,7 +25,6 @@ SCHEMA = 1
 NONE = "-"
 LONGEST_NAME = 1_000
 QUANTILES = {"p50_us": 0.50, "p95_us": 0.95, "p99_us": 0.99}
-FIXED = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
 
 
 def human(duration_us: float | None) -> str:
@@ -253,11 +252,13 @@ class Renderer(NamedTuple):
 
     about: str
     render: Callable[[Summary, str], Any]
+    suffixes: tuple[str, ...] = ()
+    """Endings of the files that are written so."""
 
 
 RENDERERS: dict[str, Renderer] = {
     "table": Renderer("A table.", as_table),
-    "json": Renderer("One JSON object, with stable names.", as_json),
-    "csv": Renderer("Comma-separated values.", as_csv),
-    "markdown": Renderer("A Markdown table.", as_markdown),
+    "json": Renderer("One JSON object, with stable names.", as_json, (".json",)),
+    "csv": Renderer("Comma-separated values.", as_csv, (".csv",)),
+    "markdown": Renderer("A Markdown table.", as_markdown, (".md", ".markdown")),
 }

@@ -108,6 +108,8 @@ class Run:
     lines: int = 0
     jobs: int = 0
     engine: str = engine.AUTO
+    fast: bool = False
+    """Whether to find the window by bisection, which trusts that lines are in order of time."""
     skipped_bytes: int = 0
     changes: FormatChanges = field(default_factory=FormatChanges)
 
@@ -139,7 +141,7 @@ class Run:
         return None in sizes or sum(map(mul, filter(None, sizes), packed)) >= SERIAL_BELOW
 
     def _chunks(self, log: Log) -> Iterable[sources.Chunk]:
-        if not self.window or log.choice.first is None:
+        if not (self.window and self.fast and log.choice.first):
             return sources.chunks(log.source)
         since_s, until_s = (None if abs(moment) == float("inf") else moment for moment in self.window)
         start, stop = sources.bisect(log.source, line_time(log.choice.first), since_s, until_s)
