@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from logstatsd.delivery.destination import open_sink
 from logstatsd.delivery.dialects import DIALECTS, format_ms
 from logstatsd.delivery.encoders.timings import TimingEncoder
 from logstatsd.delivery.listener import Listener, Sample, Tally, parse, render
 from logstatsd.delivery.naming import Naming
-from logstatsd.delivery.sink import open_sink
 from logstatsd.errors import OptionError
 from logstatsd.model.route import Route
 
