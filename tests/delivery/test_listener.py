@@ -18,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from logstatsd.cli.listen import render
 from logstatsd.delivery.destination import open_sink
 from logstatsd.delivery.dialects import DIALECTS, format_ms
 from logstatsd.delivery.encoders.timings import TimingEncoder
-from logstatsd.delivery.listener import Listener, Sample, Tally, parse, render
+from logstatsd.delivery.listener import Listener
 from logstatsd.delivery.naming import Naming
+from logstatsd.delivery.tally import Sample, Tally, parse
 from logstatsd.errors import OptionError
 from logstatsd.model.route import Route
 
