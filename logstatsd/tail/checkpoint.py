@@ -77,6 +77,10 @@ class LogState(NamedTuple):
         """Where reading stopped: the last position with a line before it."""
         return next((position for position in reversed(self.positions) if position.points), None)
 
+    def with_position(self, at: int, position: Position) -> LogState:
+        """The same with one position exchanged."""
+        return self._replace(positions=(*self.positions[:at], position, *self.positions[at + 1 :]))
+
 
 class Checkpoint(NamedTuple):
     """What was delivered to one destination, log by log (a log is its path as given)."""

@@ -55,7 +55,7 @@ class LogFile:
         self.named = True
         self.device, self.inode = status.st_dev, status.st_ino
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
-        self.damage = ""
+        self.damage = self.problem = ""
         self._fd: int | None = None
         self._kind: str | None = None
 
@@ -87,6 +87,20 @@ class LogFile:
         if self._kind is None:
             self._kind = compressed.kind_of(str(self.path), os.pread(self.fd, _MAGICS, 0))
         return self._kind
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its bytes can be had; if not, `problem` says why.
+
+        Raises InputError where the live file's cannot.
+        """
+        try:
+            return bool(self.kind)
+        except InputError as error:
+            if self.live:
+                raise
+            self.problem = str(error)
+            return False
 
     @property
     def is_open(self) -> bool:
@@ -131,22 +145,11 @@ class LogFile:
         """
         ascending = sorted(set(offsets))
         if self.kind != PLAIN:
-            yield from self._decoded_fingerprints(ascending)
+            yield from _fingerprints_within(self._decoded(), ascending)
             return
         for offset in dict.fromkeys(min(offset, self.size) for offset in ascending):
             start = max(0, offset - TAIL_BYTES)
             yield Fingerprint(offset, os.pread(self.fd, offset - start, start))
-
-    def _decoded_fingerprints(self, ascending: list[int]) -> Iterator[Fingerprint]:
-        end, kept = 0, b""
-        for block in self._decoded():
-            kept, end = kept[-TAIL_BYTES:] + block, end + len(block)
-            while ascending and ascending[0] <= end:
-                upto = len(kept) - (end - ascending[0])
-                yield Fingerprint(ascending.pop(0), kept[max(0, upto - TAIL_BYTES) : upto])
-            if not ascending:
-                return
-        yield Fingerprint(end, kept[-TAIL_BYTES:])
 
     def _decoded(self) -> Iterator[bytes]:
         try:
@@ -186,32 +189,45 @@ class LogFile:
         hands (copytruncate), it raises OvertakenError, and nothing of the new content passes for the old.
         """
         if self.kind == PLAIN:
-            return self._plain_blocks(after)
-        return self._blocks_decoded(after.offset)
-
-    def _plain_blocks(self, after: Fingerprint) -> Iterator[bytes]:
-        offset, before = after
-        while offset < self.size:
-            wanted = min(BLOCK, self.size - offset)
-            data = os.pread(self.fd, len(before) + wanted, offset - len(before))
-            if len(data) < len(before) + wanted or not data.startswith(before):
-                raise OvertakenError(self.path)
-            block = data[len(before) :]
-            yield block
-            offset, before = offset + wanted, data[-TAIL_BYTES:]
-
-    def _blocks_decoded(self, offset: int) -> Iterator[bytes]:
-        skip = offset
-        for block in self._decoded():
-            if skip < len(block):
-                yield block[skip:]
-            skip = max(0, skip - len(block))
+            return _plain_blocks(self, after)
+        return _after(after.offset, self._decoded())
 
 
 def close_all(files: Iterable[LogFile]) -> None:
     """Close the files that were opened."""
     for file in files:
         file.close()
+
+
+def _fingerprints_within(blocks: Iterator[bytes], ascending: list[int]) -> Iterator[Fingerprint]:
+    end, kept = 0, b""
+    for block in blocks:
+        kept, end = kept[-TAIL_BYTES:] + block, end + len(block)
+        while ascending and ascending[0] <= end:
+            upto = len(kept) - (end - ascending[0])
+            yield Fingerprint(ascending.pop(0), kept[max(0, upto - TAIL_BYTES) : upto])
+        if not ascending:
+            return
+    yield Fingerprint(end, kept[-TAIL_BYTES:])
+
+
+def _plain_blocks(file: LogFile, after: Fingerprint) -> Iterator[bytes]:
+    offset, before = after
+    while offset < file.size:
+        wanted = min(BLOCK, file.size - offset)
+        data = os.pread(file.fd, len(before) + wanted, offset - len(before))
+        if len(data) < len(before) + wanted or not data.startswith(before):
+            raise OvertakenError(file.path)
+        yield data[len(before) :]
+        offset, before = offset + wanted, data[-TAIL_BYTES:]
+
+
+def _after(offset: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    skip = offset
+    for block in blocks:
+        if skip < len(block):
+            yield block[skip:]
+        skip = max(0, skip - len(block))
 
 
 def _raw(fd: int) -> Iterator[bytes]:
