@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli import signals
-from logstatsd.cli.console import account, advice, say, say_rejected, say_unproven, screen, show
+from logstatsd.cli.console import account, say, say_rejected, say_unproven, screen, show
 from logstatsd.cli.inputs import LogScanners, followed, load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
@@ -22,6 +22,7 @@ from logstatsd.cli.options import (
     takes,
 )
 from logstatsd.errors import OptionError
+from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
 from logstatsd.report.render import RENDERERS, SORTS, as_table, caption
 from logstatsd.report.summary import DIMENSIONS, Summary
@@ -105,7 +106,7 @@ def _caption(run: Run, summary: Summary) -> str:
         return caption(summary)
     sources = sorted({log_format.duration_source for log_format in formats} - {""})
     if not sources:
-        return f"{caption(summary)}; the log has no durations: {advice(formats[0])}"
+        return f"{caption(summary)}; the log has no durations: {duration_advice(formats[0])}"
     untimed = summary.counts.parsed - summary.counts.excluded - summary.timed
     partly = f", which {untimed:,} requests lack" if untimed else ""
     return f"{caption(summary)}; durations from {' and '.join(sources)}{partly}"

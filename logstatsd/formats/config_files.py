@@ -51,17 +51,17 @@ def _of_nginx(path: str, name: str) -> tuple[list[LogFormat], str]:
     if not found:
         have = ", ".join(known)
         raise FormatError(f"{path}: there is no log_format {' or '.join(names) or 'at all'}; it has: {have}")
-    for log_format in found[:1] if name else ():
-        _ = log_format.chosen
+    if name:
+        found[0].validate()
     usable = [each for each in found if _is_usable(each)] or found
-    _ = usable[0].chosen
+    usable[0].validate()
     others = f", the best fitting of {', '.join(each.name for each in usable)}" if len(usable) > 1 else ""
     return usable, f"from the log_format of {path}{others}"
 
 
 def _is_usable(log_format: LogFormat) -> bool:
     try:
-        _ = log_format.chosen
+        log_format.validate()
     except FormatError:
         return False
     return True

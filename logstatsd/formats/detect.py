@@ -83,15 +83,12 @@ class Detected(NamedTuple):
     note: str = ""
 
 
-def choose(text: str) -> LogFormat:
-    """The format that `--log-format` names or spells out, maybe after what carries its lines (`cri:nginx`).
+def choices(text: str) -> tuple[list[LogFormat], str]:
+    """List the formats that `--log-format` names or spells out, and give what to say of them.
 
-    Raises FormatError where it is neither, InputError where a configuration file cannot be read.
+    What carries the lines may come first (`cri:nginx`). A configuration file may have several formats. Raises
+    FormatError where it is neither, InputError where a configuration file cannot be read.
     """
-    return _choices(text)[0][0]
-
-
-def _choices(text: str) -> tuple[list[LogFormat], str]:
     envelopes: tuple[str, ...] = ()
     while (envelope := text.partition(":")[0]) in ENVELOPES:
         envelopes, text = (*envelopes, envelope), text.partition(":")[2]
@@ -122,7 +119,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     lines = [line for line in head.split(b"\n")[:LOOKED_AT] if line.strip()]
     block = b"\n".join(lines) + b"\n"
     if given:
-        return _best_of(*_choices(given), block, len(lines))
+        return _best_of(*choices(given), block, len(lines))
     envelopes = envelopes_of(lines)
     inner = unwrap(block, envelopes)
     candidates = [preset for preset in FORMATS.values() if preset.detected]
@@ -225,7 +222,7 @@ def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | No
         layout[key] = f"${variable or choices[0][1]}"
     log_format = LogFormat("json", json.dumps(layout), "json")
     try:
-        _ = log_format.chosen
+        log_format.validate()
     except FormatError:
         keys = ", ".join([*seen][:12])
         return None, (

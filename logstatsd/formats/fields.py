@@ -9,7 +9,7 @@ class Field(NamedTuple):
     """One variable of a log format.
 
     `kind` names the shape of its values (see `patterns`), `role` what logstatsd reads it for ("" is skipped
-    over), `unit` an entry of `clocks.UNITS` where it is a duration.
+    over), `unit` an entry of `times.UNITS` where it is a duration.
     """
 
     kind: str

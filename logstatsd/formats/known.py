@@ -81,7 +81,7 @@ class KnownFormats:
         for role, name in self._choice.roles:
             try:
                 assigned = log_format.assign(role, name)
-                _ = assigned.chosen
+                assigned.validate()
             except FormatError:  # this format has no such variable
                 continue
             log_format = assigned

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Row = tuple[bytes, ...]
 
-HEAD_ROLES = ("request", "method", "target", "path", "host", "upstream", "signature")
-"""What together decides a request's label, in the order in which `requested` takes them."""
-
 
 class Token(NamedTuple):
     """One variable of a format string: its name there, and what it stands for."""
@@ -38,7 +35,7 @@ UNITS_BY_SUFFIX = {
     "us": "microseconds, maybe with decimals",
     "ns": "nanoseconds",
 }
-"""What may follow the name of a duration, as in `--field duration=rt:ms`: entries of `clocks.UNITS`."""
+"""What may follow the name of a duration, as in `--field duration=rt:ms`: entries of `times.UNITS`."""
 
 
 def split_unit(name: str) -> tuple[str, str]:
@@ -154,6 +151,10 @@ class LogFormat:
             )
         return chosen
 
+    def validate(self) -> None:
+        """Raise FormatError where a role that a report needs is missing, or an assigned variable is."""
+        _ = self.chosen
+
     def _named(self, role: str, name: str) -> Token:
         """The variable of that name, for a role that it was given by the user."""
         name = split_unit(name)[0] if role == "duration" else name
@@ -168,7 +169,7 @@ class LogFormat:
 
     @property
     def duration_unit(self) -> str:
-        """The entry of `clocks.UNITS` that the durations are in; "" where the log has none."""
+        """The entry of `times.UNITS` that the durations are in; "" where the log has none."""
         token = self.chosen.get("duration")
         return token.field.unit if token else ""
 
@@ -238,5 +239,5 @@ def parse_layout(layout: str, name: str = "given") -> LogFormat:
             "give nginx's log_format, gunicorn's access_log_format or a name from `logstatsd check --formats`"
         )
     found = LogFormat(name, layout, server)
-    _ = found.chosen
+    found.validate()
     return found

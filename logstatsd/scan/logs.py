@@ -71,7 +71,7 @@ def _open(source: sources.Source, given: str, roles: dict[str, str]) -> Log:
     chosen = found.log_format
     for role, name in roles.items():
         chosen = chosen.assign(role, name)
-    _ = chosen.chosen
+    chosen.validate()
     moments = map(line_time(chosen), head[:LOOKED_AT].splitlines())
     return Log(
         source,
