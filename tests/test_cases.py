@@ -12,7 +12,7 @@ import sample
 from resuming import DESTINATION, Resumed, numbers
 
 from logstatsd.tail.cases import NOTES, Case
-from logstatsd.tail.checkpoint import load
+from logstatsd.tail.checkpoint import read_checkpoint
 from logstatsd.tail.resume import Scene, plan_reading
 from logstatsd.tail.rotated import close_all, log_files
 
@@ -97,7 +97,7 @@ def log(tmp_path: Path) -> Resumed:
 
 def state_of(log: Resumed) -> LogState:
     """The log's state, as the checkpoint has it."""
-    checkpoint = load(log.checkpoint, DESTINATION)
+    checkpoint = read_checkpoint(log.checkpoint, DESTINATION)
     assert checkpoint
     return checkpoint.logs[str(log.log)]
 

@@ -35,7 +35,7 @@ COMMANDS: dict[str, Listed] = {
 }
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Imports a command when it is asked for, reads the configuration, shows every error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -91,7 +91,9 @@ def load_commands() -> dict[str, Command]:
     return {name: load_command(name) for name in COMMANDS}
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, "--version", "-V", prog_name="logstatsd")
 def cli() -> None:
     """Per-route latency metrics for Flask apps, from the access logs they already write.

@@ -13,6 +13,7 @@ import click
 
 from logstatsd.cli.inputs import app_is_given, load_app
 from logstatsd.cli.options import AppOptions, FormatOptions, Options, command, option, takes
+from logstatsd.delivery.naming import Naming
 from logstatsd.errors import InputError, LogstatsdError, OptionError
 from logstatsd.formats.diagnose import explain_format, explain_unknown, first_mismatch
 from logstatsd.formats.duration_advice import duration_advice, duration_line
@@ -23,6 +24,8 @@ from logstatsd.formats.reader import unwrap
 from logstatsd.formats.text_reader import parse_line
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.route import Route
+from logstatsd.routing.router import Router
+from logstatsd.routing.snapshot import KEY, VERSION
 from logstatsd.scan.entries import Entry, StretchReader
 from logstatsd.scan.logs import HEAD, Log, open_logs
 from logstatsd.scan.settle import Settler
@@ -33,9 +36,7 @@ from logstatsd.text import clean, clean_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.delivery.naming import Naming
     from logstatsd.formats.logformat import LogFormat
-    from logstatsd.routing.router import Router
 
 LINES = 10_000
 SHOWN = 3
@@ -148,17 +149,12 @@ def _changes(path: str, read: list[tuple[Entry, LogFormat]]) -> Iterator[str]:
 
 
 def _no_router() -> Router:
-    from logstatsd.routing.router import Router  # noqa: PLC0415
-    from logstatsd.routing.snapshot import KEY, VERSION  # noqa: PLC0415
-
     return Router({KEY: VERSION, "app_name": "app", "mounts": []})
 
 
 def _naming(router: Router | None) -> Naming | None:
     if router is None:
         return None
-    from logstatsd.delivery.naming import Naming  # noqa: PLC0415
-
     return Naming(app_name=router.app_name)
 
 

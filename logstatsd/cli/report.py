@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from logstatsd.tail.plan import Portion
 
 REFRESH_S = 1.0
-PLAIN = "table"
+DEFAULT_RENDERER = "table"
 """The renderer that is used where no other is asked for."""
 
 
@@ -50,7 +50,7 @@ class ReportOptions(Options):
         help=f"The column to sort by: {', '.join(SORTS)}.",
     )  # fmt: skip
     renderer: str | None = one_of_flags(
-        **{name: renderer.about for name, renderer in RENDERERS.items() if name != PLAIN}
+        **{name: renderer.about for name, renderer in RENDERERS.items() if name != DEFAULT_RENDERER}
     )
     output: str | None = option(
         "-o", "--output", metavar="FILE", help="Write the report to FILE instead of stdout."
@@ -66,7 +66,7 @@ class ReportOptions(Options):
 
     def rendered(self, summary: Summary) -> Any:
         """The report, as text or a rich renderable."""
-        return RENDERERS[self.renderer or PLAIN].render(summary, self.sort)
+        return RENDERERS[self.renderer or DEFAULT_RENDERER].render(summary, self.sort)
 
 
 @command()
@@ -131,15 +131,10 @@ def _follow(
     def count(portion: Portion) -> None:
         summary.add(settler.settle(scanners.scan(portion.log, portion.chunk.read(), portion.chunk.offset)))
 
-    def shown() -> Any:
-        from rich.console import Group  # noqa: PLC0415 - heavy
-
-        return Group(as_table(summary, asked.sort), caption(summary))
-
     with (
         Control() as control,
         signals.stoppable(control.stop, control.reopen) as stopped,
-        screen(shown, REFRESH_S) as refresh,
+        screen(lambda: _screenful(summary, asked.sort), REFRESH_S) as refresh,
     ):
         for portion in follow({log: start(log) for log in logs}, control, lambda _: None):
             if portion is not None and portion.chunk.data:
@@ -150,3 +145,10 @@ def _follow(
         say_rejected(summary.counts)
         say_unproven(settler)
     return stopped.exit_code
+
+
+def _screenful(summary: Summary, sort: str) -> Any:
+    """The table with its caption below."""
+    from rich.console import Group  # noqa: PLC0415 - heavy
+
+    return Group(as_table(summary, sort), caption(summary))

@@ -82,7 +82,7 @@ UNIT_WRITERS = {"ms": format_ms, "s": format_s}
 """A scheme's unit to the writer of its durations."""
 
 
-def check(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
+def check_dialect(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
     """Raise OptionError where a dialect's servers would misread what is asked for."""
     known = DIALECTS[dialect]
     if pack and not known.extended:

@@ -10,6 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 PROC_NET = Path("/proc/net")
 
 _LINUX = sys.platform == "linux"
@@ -41,9 +45,6 @@ def unsent(sock: socket.socket) -> Queue | None:
     """What this end of a connection holds: of Unix sockets until it is read, of TCP until acknowledged."""
     if not _LINUX:
         return None
-    import fcntl  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return Queue(struct.unpack("i", answer)[0])
 

@@ -8,6 +8,7 @@ from operator import ne
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import FormatError
+from logstatsd.formats.config_files import formats_of
 from logstatsd.formats.diagnose import explain_unknown
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.json_reader import objects
@@ -93,8 +94,6 @@ def choices(text: str) -> tuple[list[LogFormat], str]:
     while (envelope := text.partition(":")[0]) in ENVELOPES:
         envelopes, text = (*envelopes, envelope), text.partition(":")[2]
     if text.startswith("@"):
-        from logstatsd.formats.config_files import formats_of  # noqa: PLC0415
-
         found, note = formats_of(text[1:])
     else:
         preset = FORMATS.get(text)
@@ -129,7 +128,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
             raise FormatError(f"{name}: {note}")
         candidates.insert(0, Preset(log_format, "", Expected(), note=note))
     best = _best(candidates, inner, len(lines))
-    fit = fitting(best.log_format, inner, leniently=True)
+    fit = count_fitting(best.log_format, inner, leniently=True)
     if not fit:
         raise FormatError(explain_unknown(inner.split(b"\n")[:-1], name))
     return Detected(_enveloped(best.log_format, envelopes), fit, len(lines), best.note)
@@ -139,7 +138,7 @@ def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
     """What fits most lines, and what it is contrary to least; of equals the first."""
     best, most, least = candidates[0], -1.0, 0
     for each in candidates:
-        fits = fitting(each.log_format, block) * each.share
+        fits = count_fitting(each.log_format, block) * each.share
         against = contrary(each.log_format, block)
         if (fits, -against) > (most, -least):
             best, most, least = each, fits, against
@@ -153,9 +152,9 @@ def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) 
     found = []
     envelopes = envelopes_of(block.split(b"\n")[:-1])
     for each in choices:
-        found.append((fitting(each, block, leniently=True), each))
+        found.append((count_fitting(each, block, leniently=True), each))
         if (carried := _enveloped(each, envelopes)) != each:
-            found.append((fitting(carried, block, leniently=True), carried))
+            found.append((count_fitting(carried, block, leniently=True), carried))
     fits, best = max(found, key=lambda item: item[0])
     return Detected(best, fits, lines, note)
 
@@ -179,7 +178,7 @@ def _envelope(lines: Sequence[bytes], known: tuple[str, ...]) -> str:
     return ""
 
 
-def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
+def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
     """How many lines of a block fit a format, durations included."""
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)

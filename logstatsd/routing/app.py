@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # A host that no app is configured for, to see what an app makes of one.
 PROBE: Final = "logstatsd-probe"
-REMEMBERED: Final = 32_768
+MAX_RESOLVED: Final = 32_768
 
 
 def load(specs: Sequence[str]) -> LoadedApp:
@@ -113,7 +113,7 @@ class LoadedApp:
                 self._failing.update([culprit] if culprit else undecided.converters)
                 return undecided.fallback, False
             answer = UNMATCHED, True  # Werkzeug's own converter broke, as it does when serving
-        if len(self._answers) >= REMEMBERED:
+        if len(self._answers) >= MAX_RESOLVED:
             self._answers.clear()
         self._answers[undecided] = answer
         return answer

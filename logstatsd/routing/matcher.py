@@ -207,12 +207,7 @@ Seen = list["tuple[re.Match[str], tuple[int, ...]] | None"]
 def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a tenth of its time
     state: State, parts: list[str], at: int, end: int, method: str, websocket: bool, seen: Seen
 ) -> Rule | str | None:
-    """Match parts[at:end] from a state on: a rule, SLASH_REQUIRED or None, as Werkzeug's `_match`.
-
-    The groups of what matched are left in `seen`, last part first.
-    """
-    found: Rule | str | None
-    part = ""
+    """Match parts[at:end] as Werkzeug's `_match` does; the groups are left in `seen`, last part first."""
     for at in range(at, end):  # noqa: B020, PLR1704
         part = parts[at]
         child = state.through.get(part)
@@ -229,10 +224,8 @@ def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a
         found = _walk(child, parts, after, end, method, websocket, seen)
         if found is not None:
             return found
-    siblings = state.siblings
-    for match, final, slash, groups, child in (
-        state.dynamic if siblings is None else siblings.that_may_match(part)
-    ):
+    transitions = state.dynamic if state.siblings is None else state.siblings.that_may_match(part)
+    for match, final, slash, groups, child in transitions:
         hit = match("/".join(parts[at:end]) if final else part)
         if hit is None:
             continue

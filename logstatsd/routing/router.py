@@ -43,9 +43,9 @@ HTTP_METHODS: Final = frozenset(
 )
 
 # What is remembered is bounded in number and, by leaving long ones out, in bytes: at most some 15 MB.
-REMEMBERED: Final = 32_768
-LONGEST_REMEMBERED: Final = 256
-REMEMBERED_HOSTS: Final = 1_024
+MAX_ANSWERS: Final = 32_768
+MAX_REQUEST_CHARS: Final = 256
+MAX_HOSTS: Final = 1_024
 
 _HEX: Final = "0123456789ABCDEFabcdef"
 _BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
@@ -94,7 +94,7 @@ class _Mount:
         if self.bound_to == "fixed":
             return self.name
         if host not in self._domains:
-            if len(self._domains) >= REMEMBERED_HOSTS:
+            if len(self._domains) >= MAX_HOSTS:
                 self._domains.clear()
             self._domains[host] = self._bound(host)
         return self._domains[host]
@@ -139,8 +139,8 @@ class _Memory(dict[tuple[str, bytes, str, bool], Route | Undecided]):
 
     def __missing__(self, key: tuple[str, bytes, str, bool]) -> Route | Undecided:
         answer = self._router.walk(*key)
-        if len(key[1]) + len(key[0]) + len(key[2]) <= LONGEST_REMEMBERED:
-            if len(self) >= REMEMBERED:
+        if len(key[1]) + len(key[0]) + len(key[2]) <= MAX_REQUEST_CHARS:
+            if len(self) >= MAX_ANSWERS:
                 self.clear()
             self[key] = answer
         return answer

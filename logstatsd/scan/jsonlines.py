@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts
+from logstatsd.model.remembered import Remembered
 from logstatsd.model.route import Route, Undecided
 from logstatsd.scan.entries import Entry, LineReader, StretchReader, entry_of
 from logstatsd.scan.run import KEPT_SCANNERS
@@ -19,8 +20,6 @@ from logstatsd.scan.stretches import Stretch, Stretches
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from logstatsd.formats.known import FormatChoice
     from logstatsd.formats.logformat import Row
     from logstatsd.model.batch import Window
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from logstatsd.scan.run import Task
     from logstatsd.sources.source import Chunk
 
-REMEMBERED = 65_536
+MAX_PARTS = 65_536
+"""How many different times, durations and labels are remembered as JSON."""
 
 
 @dataclass
@@ -133,9 +133,9 @@ class _LineText:
 
     def __init__(self, reader: LineReader, wanted: Wanted) -> None:
         self._reader, self._wanted = reader, wanted
-        self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
-        self._durations = _Remembered(self._duration)
-        self._labels = _Remembered(self._label)
+        self._times = Remembered(self._moment, MAX_PARTS)
+        self._durations = Remembered(self._duration, MAX_PARTS)
+        self._labels = Remembered(self._label, MAX_PARTS)
         self._status, self._time, self._took = map(reader.position, ("status", "time", "duration"))
         self._key = itemgetter(*map(reader.position, reader.roles), self._status)
 
@@ -152,6 +152,9 @@ class _LineText:
             return f', "time": {when}, {label}, "duration_us": {took}{target}}}\n'
         return ""
 
+    def _moment(self, text: bytes) -> str:
+        return _quoted(iso_logged(text)) if self._reader.inside(text) else ""
+
     def _duration(self, text: bytes) -> str:
         try:
             return json.dumps(self._reader.duration_us(text))
@@ -164,19 +167,6 @@ class _LineText:
         if isinstance(route, Undecided) or route in self._wanted.excluded:
             return ""
         return f'{_label(method, route)}, "status": {int(status)}'
-
-
-class _Remembered(dict):  # type: ignore[type-arg]
-    """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
-
-    def __init__(self, work_out: Callable[..., str]) -> None:
-        self._work_out = work_out
-
-    def __missing__(self, key: bytes | Row) -> str:
-        if len(self) >= REMEMBERED:
-            self.clear()
-        found = self[key] = self._work_out(key)
-        return found
 
 
 def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:

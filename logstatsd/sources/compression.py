@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PLAIN = "plain"
+"""The kind of a file that is not compressed."""
+
 MAGIC_LENGTH = 6
 # What a corrupt byte can spoil before it is at most one step of compressed bytes.
 READ_STEP = 16 << 10
@@ -127,7 +130,7 @@ FOREIGN = {
 
 
 def kind_of(name: str, first: bytes) -> str:
-    """Name the kind of a file by its first MAGIC_LENGTH bytes: "plain" or a key of CODECS.
+    """Name the kind of a file by its first MAGIC_LENGTH bytes: PLAIN or a key of CODECS.
 
     Raises InputError for archives and compressions that are not read.
     """
@@ -135,7 +138,7 @@ def kind_of(name: str, first: bytes) -> str:
         if first.startswith(magic):
             by_hand = f"{command} {shlex.quote(name)} | logstatsd ... -"
             raise InputError(f"{name}: its compression is not read here; try: {by_hand}")
-    return next((kind for kind, codec in CODECS.items() if first.startswith(codec.magics)), "plain")
+    return next((kind for kind, codec in CODECS.items() if first.startswith(codec.magics)), PLAIN)
 
 
 def decoder(name: str, kind: str) -> Decoder:

@@ -6,7 +6,8 @@ import itertools
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from logstatsd.tail.rotated import PLAIN, Fingerprint
+from logstatsd.sources.compression import PLAIN
+from logstatsd.tail.rotated import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

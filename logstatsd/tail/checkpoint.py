@@ -146,7 +146,8 @@ class Store:
         self._lock: int | None = None
 
     def __enter__(self) -> Store:
-        load(self.path, self.checkpoint.destination)  # before a lock is made beside what is not ours
+        # Before a lock is made beside a file that is not ours.
+        read_checkpoint(self.path, self.checkpoint.destination)
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._lock = os.open(_beside(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -155,7 +156,7 @@ class Store:
         _open_locks.add(self)
         try:
             self._acquire(self._lock)
-            self.checkpoint = load(self.path, self.checkpoint.destination) or self.checkpoint
+            self.checkpoint = read_checkpoint(self.path, self.checkpoint.destination) or self.checkpoint
             self.save(self.checkpoint)
         except BaseException:
             self.close()
@@ -169,7 +170,7 @@ class Store:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the file, atomically and durably; the old one stays whole whatever happens."""
-        save(self.path, checkpoint)
+        write_checkpoint(self.path, checkpoint)
         self.checkpoint = checkpoint
 
     def close(self) -> None:
@@ -199,7 +200,7 @@ def _close_locks_in_child() -> None:
 os.register_at_fork(after_in_child=_close_locks_in_child)
 
 
-def load(path: Path, destination: str) -> Checkpoint | None:
+def read_checkpoint(path: Path, destination: str) -> Checkpoint | None:
     """The checkpoint at `path`, or None where there is no file. Raises StateError as `Store` does."""
     try:
         with path.open("rb") as file:
@@ -218,7 +219,7 @@ def load(path: Path, destination: str) -> Checkpoint | None:
     return checkpoint
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace `path` by way of a temporary file beside it, synced before and after. Raises StateError."""
     temporary = _beside(path, "tmp")
     try:

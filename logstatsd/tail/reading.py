@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.source import Chunk
 from logstatsd.tail.checkpoint import TAIL_BYTES, LogState, Position
 from logstatsd.tail.plan import Portion, ReadPlan, Span
-from logstatsd.tail.rotated import PLAIN, Fingerprint, LogFile, OvertakenError, close_all, confirm
+from logstatsd.tail.rotated import Fingerprint, LogFile, OvertakenError, close_all, confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import InputError
+from logstatsd.sources.compression import PLAIN
 from logstatsd.tail.cases import (
     LOST,
     NOTES,
@@ -23,7 +24,7 @@ from logstatsd.tail.cases import (
 from logstatsd.tail.checkpoint import KEPT_FILES, LogState, Position
 from logstatsd.tail.plan import ReadPlan, Span
 from logstatsd.tail.reading import Reading
-from logstatsd.tail.rotated import PLAIN, LogFile, OvertakenError, close_all, confirm, log_files
+from logstatsd.tail.rotated import LogFile, OvertakenError, close_all, confirm, log_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

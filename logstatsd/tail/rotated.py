@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
+from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.paths import split_rotation, unreadable
 from logstatsd.tail.checkpoint import TAIL_BYTES, Point, Position, tail_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-BLOCK = 2 << 20
-PLAIN = "plain"
+READ_BYTES = 2 << 20
 _SETTLE_TRIES = 100
 _SETTLE_S = 0.005
 
@@ -176,7 +176,7 @@ class LogFile:
         """Where the line after its last newline begins, the start if it has none or is compressed."""
         stop = self.size if self.kind == PLAIN else 0
         while stop > 0:
-            start = max(0, stop - BLOCK)
+            start = max(0, stop - READ_BYTES)
             if newline := os.pread(self.fd, stop - start, start).rfind(b"\n") + 1:
                 return next(self.fingerprints([start + newline]))
             stop = start
@@ -214,7 +214,7 @@ def _fingerprints_within(blocks: Iterator[bytes], ascending: list[int]) -> Itera
 def _plain_blocks(file: LogFile, after: Fingerprint) -> Iterator[bytes]:
     offset, before = after
     while offset < file.size:
-        wanted = min(BLOCK, file.size - offset)
+        wanted = min(READ_BYTES, file.size - offset)
         data = os.pread(file.fd, len(before) + wanted, offset - len(before))
         if len(data) < len(before) + wanted or not data.startswith(before):
             raise OvertakenError(file.path)

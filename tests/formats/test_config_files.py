@@ -6,17 +6,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from reading import entry
+from reading import choose, entry
 
 from logstatsd.errors import FormatError, InputError
 from logstatsd.formats.config_files import formats_of
-from logstatsd.formats.detect import choices, detect
+from logstatsd.formats.detect import detect
 from logstatsd.formats.presets import FORMATS, GUNICORN_DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from logstatsd.formats.logformat import LogFormat
 
 NGINX_CONF = r"""
 events {}
@@ -40,11 +38,6 @@ log_format json escape=json
 log_format tabs "$msec\t$request_method\t$request_uri\t$status\t${request_time}s";
 log_format unusable '$remote_addr';
 """
-
-
-def choose(text: str) -> LogFormat:
-    """The first of the formats that `--log-format` names."""
-    return choices(text)[0][0]
 
 
 @pytest.fixture

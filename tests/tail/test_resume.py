@@ -462,7 +462,7 @@ class TestRaces:
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log.append(6, 200)
-        monkeypatch.setattr("logstatsd.tail.rotated.BLOCK", 4096)
+        monkeypatch.setattr("logstatsd.tail.rotated.READ_BYTES", 4096)
         with resume(str(log.log), start(str(log.log))) as plan:
             portions = plan.portions()
             first = next(portions)
