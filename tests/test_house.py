@@ -131,7 +131,7 @@ def broken_contracts(house: Path, lint_imports: str) -> list[str]:
         [lint_imports, "--no-cache"], cwd=house, capture_output=True, text=True, check=False, timeout=120
     )
     kept_or_broken = re.findall(r"^(.*) (KEPT|BROKEN)$", done.stdout, re.MULTILINE)
-    assert len(kept_or_broken) == 3, done.stdout + done.stderr
+    assert kept_or_broken, done.stdout + done.stderr
     broken = [name for name, state in kept_or_broken if state == "BROKEN"]
     assert (done.returncode != 0) is bool(broken)
     return broken

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts
-from logstatsd.model.remembered import Remembered
 from logstatsd.model.route import Route, Undecided
 from logstatsd.scan.entries import Entry, LineReader, StretchReader, entry_of
+from logstatsd.scan.remembered import Remembered
 from logstatsd.scan.run import KEPT_SCANNERS
 from logstatsd.scan.scanner import slices
 from logstatsd.scan.stretches import Stretch, Stretches

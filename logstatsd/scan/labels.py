@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from logstatsd.model.remembered import Remembered
 from logstatsd.model.route import NOT_THE_APP, Route, Undecided
+from logstatsd.scan.remembered import Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
