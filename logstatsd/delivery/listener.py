@@ -1,4 +1,4 @@
-"""Listen: receive StatsD traffic and sum it by name and tags, so that a person can see what arrives."""
+"""Receive StatsD traffic and sum it by name and tags, so that a person can see what arrives."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _least(*timeouts: float | None) -> float | None:
 
 
 def _name(bound: socket.socket, path: Path | None) -> str:
-    """The address of a socket as a URL."""
+    """Write the address of a socket as a URL."""
     stream = bound.type == socket.SOCK_STREAM
     if path is not None:
         return f"{'unixstream' if stream else 'unixgram'}://{path}"

@@ -166,7 +166,7 @@ class SocketSink(Sink):
         return seen.backlog_bytes
 
     def _recover(self, error: OSError, waiting: list[Payload], give_up_s: float) -> None:
-        """After a failed send: connect again, and put what came back before what still waits."""
+        """Connect again after a failed send, and put what came back before what still waits."""
         if isinstance(error, transports.CutOffError):
             self.ledger.unconfirmed += waiting.pop(0).values
         if error.errno == errno.EAGAIN:

@@ -1,4 +1,4 @@
-"""Finds the format of a log from its first lines."""
+"""Find the format of a log from its first lines."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def choices(text: str) -> tuple[list[LogFormat], str]:
 
 
 def _enveloped(log_format: LogFormat, envelopes: tuple[str, ...]) -> LogFormat:
-    """The format within what carries its lines."""
+    """Put a format within what carries its lines."""
     own = tuple(each for each in log_format.envelopes if each not in envelopes)
     return replace(log_format, envelopes=envelopes + own)
 
@@ -135,7 +135,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
 
 
 def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
-    """What fits most lines, and what it is contrary to least; of equals the first."""
+    """Choose what fits most lines, and of these what the lines speak against least; of equals the first."""
     best, most, least = candidates[0], -1.0, 0
     for each in candidates:
         fits = count_fitting(each.log_format, block) * each.share
@@ -148,7 +148,7 @@ def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
 
 
 def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) -> Detected:
-    """Of the formats that the user gave, the one that fits best, with what carries its lines."""
+    """Choose, of the formats that the user gave, the one that fits best, with what carries its lines."""
     found = []
     envelopes = envelopes_of(block.split(b"\n")[:-1])
     for each in choices:
@@ -160,7 +160,7 @@ def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) 
 
 
 def envelopes_of(lines: Sequence[bytes]) -> tuple[str, ...]:
-    """What carries most of some lines, outermost first, judged by a few of them."""
+    """Find what carries most of some lines, outermost first, judged by a few of them."""
     looked_at = lines[:: len(lines) // JUDGED_BY + 1]
     found: tuple[str, ...] = ()
     while outer := _envelope(looked_at, found):
@@ -179,7 +179,7 @@ def _envelope(lines: Sequence[bytes], known: tuple[str, ...]) -> str:
 
 
 def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
-    """How many lines of a block fit a format, durations included."""
+    """Count the lines of a block that fit a format, durations included."""
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)
     status = reader.columns.index("status")
@@ -195,13 +195,13 @@ def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = Fals
 
 
 def contrary(log_format: LogFormat, block: bytes) -> int:
-    """How often a block has what the format's server never writes: decides between equal layouts."""
+    """Count what a block has that the format's server never writes: it decides between equal layouts."""
     never = NEVER_WRITES.get(log_format.server)
     return len(never.findall(block)) if never and not log_format.is_json else 0
 
 
 def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | None, str]:
-    """The format of JSON lines, by the names of their keys, and what to say of it.
+    """Find the format of JSON lines by the names of their keys, and what to say of it.
 
     None where the needed keys are not found; then what is said is what to do about it.
     """
@@ -232,7 +232,7 @@ def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | No
 
 
 def _by_looks(key: str, values: list[object]) -> tuple[str, str]:
-    """The variable for a duration of unknown unit: numbers with decimals are seconds, others microseconds."""
+    """Guess the variable for a duration of unknown unit: with decimals seconds, without them microseconds."""
     decimal = any("." in str(value) or "e" in str(value).lower() for value in values)
     variable, unit = (_SECONDS, "seconds") if decimal else (_US, "microseconds")
     return variable, (

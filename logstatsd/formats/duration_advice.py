@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Advice(NamedTuple):
-    """What to do for one server: in short, and where its configuration allows it as a line to copy.
+    """The advice for one server: in short, and where its configuration allows it as a line to copy.
 
     In `line`, `{}` stands for the format as it is now; `member` does the same within JSON.
     """

@@ -1,4 +1,4 @@
-"""Log lines to JSON Lines, in order: what workers do for `normalize`."""
+"""Turn log lines into JSON Lines, in order: the work for `normalize`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Normalized:
 
 
 class Wanted(NamedTuple):
-    """What `normalize` leaves out, and whether it adds the logged target."""
+    """The choices of `normalize`: what it leaves out, and whether it adds the logged target."""
 
     window: Window | None = None
     target: bool = False
@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
 
 @dataclass
 class Normalize:
-    """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
+    """The work for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
 
     choices: tuple[FormatChoice, ...]
     router: Router
@@ -73,7 +73,7 @@ class Normalize:
 
 
 class _Writer:
-    """Writes the lines of one log, whichever formats they are in."""
+    """A writer of the lines of one log, whichever formats they are in."""
 
     def __init__(self, choice: FormatChoice, router: Router, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -81,7 +81,7 @@ class _Writer:
         self._texts: dict[LineReader, _LineText] = {}
 
     def write(self, chunk: Chunk) -> Normalized:
-        """A chunk as JSON Lines."""
+        """Write a chunk as JSON Lines."""
         done, text = Normalized(chunk.path, offset=chunk.offset), []
         start, offset, number = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset, 0
         current: LineReader | None = None
@@ -125,7 +125,7 @@ class _Writer:
 
 
 class _LineText:
-    """Writes lines of one format as JSON; the parts of a line that recur are remembered.
+    """A writer of lines of one format as JSON; the parts of a line that recur are remembered.
 
     A part that is empty sends its line the slow way: one that is outside the window, excluded, Undecided or
     rejected.
@@ -140,7 +140,7 @@ class _LineText:
         self._key = itemgetter(*map(reader.position, reader.roles), self._status)
 
     def written(self, line: bytes, row: Row) -> str:
-        """What follows the offset of a line; nothing for one to be written the slow way."""
+        """Write what follows the offset of a line; nothing for one to be written the slow way."""
         if (
             row[self._status]
             and len(line) <= LINE_LIMIT
@@ -170,7 +170,7 @@ class _LineText:
 
 
 def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:
-    """One line of JSON for an entry."""
+    """Write one line of JSON for an entry."""
     start = f'{{"file": {_quoted(path)}, "offset": {entry.offset}, '
     if entry.rejected or route is None:
         return f'{start}"rejected": {_quoted(entry.rejected)}}}\n'

@@ -1,4 +1,4 @@
-"""Compressed logs: told by their first bytes, decoded in small pieces, read ahead in a thread."""
+"""Decode compressed logs: told by their first bytes, in small pieces, read ahead in a thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DamagedError(Exception):
 
 
 class Decompressor(Protocol):
-    """What the decompressors of `bz2`, `lzma` and `compression.zstd` have in common."""
+    """The interface that the decompressors of `bz2`, `lzma` and `compression.zstd` share."""
 
     @property
     def eof(self) -> bool: ...
@@ -66,7 +66,7 @@ class _Inflate:
 
 
 class Decoder(NamedTuple):
-    """How to make a decompressor for one stream, and what it raises on corrupt data."""
+    """The maker of a decompressor for one stream, and the error that it raises on corrupt data."""
 
     new: Callable[[], Decompressor]
     errors: type[Exception]

@@ -1,4 +1,4 @@
-"""Logs to read, files or streams, plain or compressed, as chunks of whole lines."""
+"""Read logs, files or streams, plain or compressed, as chunks of whole lines."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Source:
 
     @cached_property
     def kind(self) -> str:
-        """What the log is by its first bytes: "plain", "gzip", "bz2", "xz" or "zstd". Raises InputError."""
+        """The kind of the log by its first bytes: PLAIN, or a key of CODECS. Raises InputError."""
         if self.stream is None:
             with self.opened() as fd:
                 return kind_of(self.name, os.pread(fd, MAGIC_LENGTH, 0))
@@ -173,7 +173,7 @@ class Source:
 
 
 def find(paths: Sequence[str]) -> list[Source]:
-    """Find the logs that `paths` name, as `logfiles.expand` does; a file named twice is read once.
+    """Find the logs that `paths` name, as `paths.expand` does; a file named twice is read once.
 
     Raises InputError for what is missing, not readable, or compressed in a way that cannot be decoded.
     """

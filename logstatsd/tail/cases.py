@@ -21,7 +21,7 @@ SLACK_NS = 100_000_000
 
 
 class Case(Enum):
-    """What became of a file that was read; the rows of the table in docs/resume.md."""
+    """The fate of a file that was read: a row of the table in docs/resume.md."""
 
     UNCHANGED = "unchanged"
     KEPT = "kept"
@@ -35,9 +35,9 @@ class Case(Enum):
 
 
 WHOLE = frozenset({Case.UNCHANGED, Case.KEPT, Case.RENAMED, Case.COPIED, Case.COMPRESSED})
-"""Where a file holds all that was read."""
+"""The cases in which a file holds all that was read."""
 LOST = frozenset({Case.TRUNCATED, Case.GONE})
-"""Where no file holds any of it."""
+"""The cases in which no file holds any of it."""
 
 NOTES = {
     Case.REWRITTEN: "{path}: is not as it was read after byte {at:,} (the machine crashed?): "
@@ -47,7 +47,7 @@ NOTES = {
     Case.GONE: "{path}: the file in which the last run stopped (at byte {at:,}) is gone, and so is every "
     "copy of it: what was written to it since is lost; going on with the next file",
 }
-"""What a person is told; of all other cases, nothing."""
+"""The sentences for a person; of all other cases, nothing is said."""
 
 
 class Match(NamedTuple):
@@ -85,7 +85,7 @@ def match_file(file: LogFile, position: Position) -> Match | None:
 
 
 def _agreement(file: LogFile, position: Position) -> tuple[Fingerprint, Fingerprint, bool] | None:
-    """The last point at which a file is as it was read, its last one, and whether it differs between them.
+    """Find the last point at which a file is as it was read, its last one, and whether it differs between.
 
     None where it differs from the start, or is too short to tell.
     """
@@ -102,7 +102,7 @@ def _agreement(file: LogFile, position: Position) -> tuple[Fingerprint, Fingerpr
 
 
 def _whole(file: LogFile, position: Position) -> Case:
-    """The case of a file that holds all that was read at a position."""
+    """Tell the case of a file that holds all that was read at a position."""
     if file.is_same_file(position):
         return Case.KEPT if file.live else Case.RENAMED
     return Case.COPIED if file.kind == PLAIN else Case.COMPRESSED
@@ -125,7 +125,7 @@ def match_newest(position: Position, files: Sequence[LogFile]) -> Match | None:
 
 
 def _likely_copies(position: Position, files: Iterable[LogFile]) -> Iterator[LogFile]:
-    """The other files, the most likely and the cheapest to look into first."""
+    """List the other files, the most likely and the cheapest to look into first."""
     others = [file for file in files if not file.is_same_file(position) and file.is_readable]
     newer = position.mtime_ns - SLACK_NS
     yield from sorted(others, key=lambda f: (f.kind != PLAIN, not f.live, not f.is_newer_than(newer)))

@@ -35,7 +35,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """What to read of one log now, in order.
+    """A plan of what to read of one log now, in order.
 
     `case` is what became of the file in which reading stopped, None where nothing was read yet. `notes` are
     sentences for a person. `moved` tells whether the state is worth saving by itself.

@@ -19,7 +19,7 @@ MAX_LINE = 4 << 20
 
 
 class Reading:
-    """The carrying out of a plan; the files are open until the `with` block ends.
+    """A plan that is carried out; the files are open until the `with` block ends.
 
     `notes` are complete after reading. `state` is that of the last portion.
     """
@@ -102,6 +102,6 @@ def _with_first_point(position: Position, offset: int, before: bytes, data: byte
 
 
 def whole_lines_bytes(data: bytes, max_lines: int) -> int:
-    """The length of the whole lines at the start of `data`, of at most `max_lines` of them."""
+    """Measure the whole lines at the start of `data`, of at most `max_lines` of them."""
     lines = data.split(b"\n", max_lines)
     return len(data) - len(lines[-1])

@@ -80,7 +80,7 @@ def resume(log: str, state: LogState, held: Sequence[LogFile] = ()) -> Reading:
 
 
 class Scene(NamedTuple):
-    """What a plan is made from: the state as it was saved, and the files that are there now, oldest first."""
+    """The basis of a plan: the state as it was saved, and the files that are there now, oldest first."""
 
     log: str
     state: LogState
@@ -143,7 +143,7 @@ def _match_all(scene: Scene, newest: Match | None) -> dict[Position, Match]:
 
 
 def _case(scene: Scene, newest: Match | None) -> Case | None:
-    """What became of the file in which reading stopped."""
+    """Tell what became of the file in which reading stopped."""
     last = scene.state.newest
     if newest or last is None:
         return newest.case if newest else None
@@ -154,7 +154,7 @@ def _case(scene: Scene, newest: Match | None) -> Case | None:
 
 
 def _new_generations(scene: Scene, found: Mapping[Position, Match], *, goes_on: bool) -> Iterator[LogFile]:
-    """The rotated files of which nothing was read, if the log `goes_on` after the newest position.
+    """List the rotated files of which nothing was read, if the log `goes_on` after the newest position.
 
     Those came after it, and are not copies of what was read; else only those that had no line in them.
     """
@@ -171,7 +171,7 @@ def _new_generations(scene: Scene, found: Mapping[Position, Match], *, goes_on: 
 
 
 def _blank(scene: Scene, file: LogFile) -> Position | None:
-    """The position of a file that was seen before it had a line."""
+    """Find the position of a file that was seen before it had a line."""
     return next((one for one in scene.state.positions if not one.points and file.is_same_file(one)), None)
 
 
@@ -191,7 +191,7 @@ def _is_copy(scene: Scene, file: LogFile) -> bool:
 def _positions(
     scene: Scene, found: Mapping[Position, Match], new: Sequence[LogFile], *, goes_on: bool
 ) -> list[Position]:
-    """The positions of all files as they are now: those found, and the new ones.
+    """List the positions of all files as they are now: those found, and the new ones.
 
     A new file comes last, as the newest; or, where the log does not go on, in the place in which it was seen
     without a line. The file in which reading stopped is left out if it was not found.
@@ -209,7 +209,7 @@ def _positions(
 
 
 def _position(position: Position, one: Match) -> Position:
-    """A position by the name and the numbers that its file has now."""
+    """Give a position the numbers that its file has now."""
     if one.case is Case.UNCHANGED:
         return position
     kept = tuple(point for point in position.points if point.offset < one.after.offset)
@@ -219,7 +219,7 @@ def _position(position: Position, one: Match) -> Position:
 
 
 def _spans(scene: Scene, found: Mapping[Position, Match], new: Sequence[LogFile]) -> Iterator[Span]:
-    """The rest of the files that were found, then the new ones."""
+    """List what to read: the rest of the files that were found, then the new ones."""
     for position, one in found.items():
         now = _position(position, one)
         if now.done or one.case is Case.UNCHANGED:
@@ -238,7 +238,7 @@ def _is_finished(scene: Scene, file: LogFile) -> bool:
 
 
 def _worth_keeping(positions: Sequence[Position], spans: Sequence[Span]) -> tuple[Position, ...]:
-    """The latest positions with and without lines, and those that are read on."""
+    """Pick the latest positions with and without lines, and those that are read on."""
     blank = [one for one in positions if not one.points][-KEPT_FILES:]
     read = [one for one in positions if one.points][-KEPT_FILES:]
     kept = {*blank, *read, *(span.position for span in spans)}
@@ -259,5 +259,5 @@ def _notes(scene: Scene, found: Mapping[Position, Match], case: Case | None) -> 
 
 
 def _essence(state: LogState) -> tuple[object, ...]:
-    """What is worth saving by itself: not that a file that is still written to has grown."""
+    """Pick what is worth saving by itself: not that a file that is still written to has grown."""
     return state.since_ns, [position._replace(size=0, mtime_ns=0) for position in state.positions]

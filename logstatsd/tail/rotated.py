@@ -1,4 +1,4 @@
-"""A log and its rotated generations: which files they are, and their bytes, plain or compressed."""
+"""List the files of a log, the live one and its rotated generations, and read them, plain or compressed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def point(self) -> Point:
-        """What is remembered of it."""
+        """The part of it that is remembered."""
         return Point(self.offset, tail_hash(self.data))
 
 
@@ -83,7 +83,7 @@ class LogFile:
 
     @property
     def kind(self) -> str:
-        """How it is compressed, by its first bytes, or PLAIN. Raises InputError for what is not read."""
+        """The compression, by its first bytes, or PLAIN. Raises InputError for what is not read."""
         if self._kind is None:
             self._kind = compressed.kind_of(str(self.path), os.pread(self.fd, _MAGICS, 0))
         return self._kind
@@ -114,7 +114,7 @@ class LogFile:
             self._fd = None
 
     def held(self) -> LogFile:
-        """The same file as it is now, by its open descriptor alone: its name may be gone."""
+        """Give the same file as it is now, by its open descriptor alone: its name may be gone."""
         held = LogFile(self.path, os.fstat(self.fd), live=False)
         held.named = False
         held._fd, held._kind, self._fd = self._fd, self._kind, None
@@ -135,11 +135,11 @@ class LogFile:
         return self.mtime_ns >= (mtime_ns if self.mtime_ns % second else mtime_ns // second * second)
 
     def position(self, *points: Point) -> Position:
-        """A position in this file."""
+        """Make a position in this file."""
         return Position(self.device, self.inode, self.size, self.mtime_ns, points)
 
     def fingerprints(self, offsets: Iterable[int]) -> Iterator[Fingerprint]:
-        """The tails before these offsets, ascending, then that at the end if an offset lies beyond it.
+        """Read the tails before these offsets, ascending, then that at the end if an offset lies beyond it.
 
         A plain file is read at those places only; a compressed one as far as the last of them is asked for.
         """
@@ -158,7 +158,7 @@ class LogFile:
             self.damage = str(error)
 
     def beginning(self) -> Fingerprint:
-        """Where its lines begin: past the hole of NUL bytes that a writer leaves which does not append.
+        """Find where its lines begin: past the hole of NUL bytes that a writer leaves which does not append.
 
         Such a writer (`app > access.log`) goes on at its old offset after a copytruncate.
         """
@@ -173,7 +173,7 @@ class LogFile:
         return next(self.fingerprints([offset + len(block) - len(block.lstrip(b"\0"))]))
 
     def last_line_end(self) -> Fingerprint:
-        """Where the line after its last newline begins, the start if it has none or is compressed."""
+        """Find where the line after its last newline begins, the start if it has none or is compressed."""
         stop = self.size if self.kind == PLAIN else 0
         while stop > 0:
             start = max(0, stop - READ_BYTES)
@@ -183,7 +183,7 @@ class LogFile:
         return Fingerprint(0, b"")
 
     def blocks(self, after: Fingerprint) -> Iterator[bytes]:
-        """Its bytes after a tail, uncompressed; a plain file's as far as it went when it was listed.
+        """Read its bytes after a tail, uncompressed; a plain file's as far as it went when it was listed.
 
         Every read of a plain file takes in the bytes before it once more: truncated and filled anew under our
         hands (copytruncate), it raises OvertakenError, and nothing of the new content passes for the old.
@@ -238,7 +238,7 @@ def _raw(fd: int) -> Iterator[bytes]:
 
 
 def log_files(log: str) -> list[LogFile]:
-    """The files of a log at one moment, oldest first by their times, the live one (if it exists) last.
+    """List the files of a log at one moment, oldest first by their times, the live one (if it exists) last.
 
     Both the directory of the name and that of the file it links to are looked into, again until two looks
     agree, since a rotation renames one file at a time.
@@ -254,7 +254,7 @@ def log_files(log: str) -> list[LogFile]:
 
 
 def confirm(log: str, files: Iterable[LogFile]) -> None:
-    """Raises OvertakenError if a file has come, gone or shrunk since these were listed."""
+    """Raise OvertakenError if a file has come, gone or shrunk since these were listed."""
     now = {file.path: file for file in _listing(log)}
     listed = {file.path: file for file in files if file.named}
     for path in now.keys() | listed.keys():

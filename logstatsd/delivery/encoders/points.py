@@ -127,7 +127,7 @@ def make(naming: Naming, sink: Sink, encoding: Encoding) -> PointEncoder:
 
 
 def history_note(totals: Totals) -> str | None:
-    """What to tell a person about points that Datadog may not take; None where there are none."""
+    """Tell a person about points that Datadog may not take; None where there are none."""
     if not totals.historical:
         return None
     return (

@@ -171,7 +171,7 @@ class LogClock:
 
 
 def time_note(oldest_s: float | None, now_s: float) -> str | None:
-    """What to tell a person about the time at which old timings landed; None where they were recent."""
+    """Tell a person about the time at which old timings landed; None where they were recent."""
     if oldest_s is None or now_s - oldest_s <= _OLD_S:
         return None
     age = str(timedelta(seconds=int(now_s - oldest_s)))
