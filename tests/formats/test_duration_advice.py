@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-import sample
 from click.testing import CliRunner
+from places import SHOP
 
 from logstatsd.cli import cli
 from logstatsd.formats.duration_advice import DURATION_ADVICE, duration_advice, duration_line
@@ -55,7 +55,7 @@ def test_every_command_advises_what_the_log_s_own_server_needs(
 ) -> None:
     log = tmp_path / "access.log"
     log.write_text(LINES[server] + "\n")
-    args = [command, str(log), "--app", sample.APP, *ARGS.get(server, ())]
+    args = [command, str(log), "--app", SHOP, *ARGS.get(server, ())]
     done = CliRunner().invoke(cli, [*args, *(["--dry-run"] if command == "replay" else [])])
     assert VARIABLES[server] in done.output
     assert ("nginx" in done.output) is (server in ("nginx", "json"))

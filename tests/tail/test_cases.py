@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-import sample
+from places import DOCS
 from resuming import DESTINATION, Resumed, numbers
 
 from logstatsd.tail.cases import NOTES, Case
@@ -129,5 +129,5 @@ def test_two_plans_of_one_moment_are_equal_and_leave_the_state_alone(log: Resume
 
 
 def test_the_manual_has_a_row_for_each_case_in_the_order_of_the_code() -> None:
-    page = (sample.ROOT / "docs" / "resume.md").read_text("utf-8")
+    page = (DOCS / "resume.md").read_text("utf-8")
     assert re.findall(r"^\| ([a-z ]+) \|", page, re.MULTILINE)[1:] == [case.value for case in Case]
