@@ -21,7 +21,7 @@ from logstatsd.formats.times import is_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LOOKED_AT = 1_000
+LINES_LOOKED_AT = 1_000
 """Lines at the head of a log that detection looks at."""
 
 JUDGED_BY = 64
@@ -115,7 +115,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     roles where the usual ones do not serve. Raises FormatError, with the closest format and the column where
     the first line leaves it, if none fits.
     """
-    lines = [line for line in head.split(b"\n")[:LOOKED_AT] if line.strip()]
+    lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
     block = b"\n".join(lines) + b"\n"
     if given:
         return _best_of(*choices(given), block, len(lines))

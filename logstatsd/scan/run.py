@@ -1,4 +1,4 @@
-"""From paths and an app to settled Batches: what `report`, `replay` and the others have in common."""
+"""Scan whole logs: the pass over them that `report`, `replay` and the others share."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Scan:
-    """What a worker does: tally a chunk, in pieces of at most `lines` lines (0: in one). It pickles small.
+    """The work on a chunk: tally it, in pieces of at most `lines` lines (0: in one). It pickles small.
 
     `choices` tells for each log where reading it begins.
     """
@@ -118,7 +118,7 @@ class Run:
             yield from pieces
 
     def scan(self) -> Scan:
-        """What a worker is to do for the tally."""
+        """Make the work for a tally."""
         return Scan(self.choices, self.router, self.window, self.bucket_s, self.lines)
 
     @property
