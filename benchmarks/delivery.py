@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logs import ensure
 
+from logstatsd.delivery.destination import open_sink
 from logstatsd.delivery.encoders.timings import TimingEncoder
 from logstatsd.delivery.naming import Naming
-from logstatsd.delivery.sink import open_sink
 from logstatsd.model.batch import Batch
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router

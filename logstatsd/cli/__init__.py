@@ -41,7 +41,7 @@ OTHER_VARIABLES = {"LOGSTATSD_CONFIG", "LOGSTATSD_SCANNER"}
 """Variables that are read, but are no option's of a command."""
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Imports a command when it is asked for, reads the configuration, shows every error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -118,7 +118,9 @@ def load_commands() -> dict[str, Command]:
     return {name: load_command(name) for name in COMMANDS}
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, "--version", "-V", prog_name="logstatsd")
 @click.option(
     "--config",

@@ -13,8 +13,10 @@ import click
 
 from logstatsd.cli.inputs import app_is_given, load_app
 from logstatsd.cli.options import AppOptions, FormatOptions, Options, command, option, takes
+from logstatsd.delivery.naming import Naming
 from logstatsd.errors import InputError, LogstatsdError, OptionError
 from logstatsd.formats.diagnose import explain_format, explain_unknown, first_mismatch
+from logstatsd.formats.duration_advice import duration_advice, duration_line
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.logformat import flat
 from logstatsd.formats.presets import FORMATS
@@ -22,6 +24,8 @@ from logstatsd.formats.reader import unwrap
 from logstatsd.formats.text_reader import parse_line
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.route import Route
+from logstatsd.routing.router import Router
+from logstatsd.routing.snapshot import KEY, VERSION
 from logstatsd.scan.entries import Entry, StretchReader
 from logstatsd.scan.logs import HEAD, Log, open_logs
 from logstatsd.scan.settle import Settler
@@ -32,26 +36,12 @@ from logstatsd.text import clean, clean_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.delivery.naming import Naming
     from logstatsd.formats.logformat import LogFormat
-    from logstatsd.routing.router import Router
 
 LINES = 10_000
 SHOWN = 3
 LABEL = 10
 """Width of the labels on the left."""
-
-WITH_DURATION = {
-    "nginx": (
-        "nginx.conf",
-        "log_format timed '{} $request_time'; access_log /var/log/nginx/access.log timed;",
-        '"request_time":"$request_time"',
-    ),
-    "gunicorn": ("gunicorn.conf.py", "access_log_format = '{} %(D)s'", '"duration_us": %(D)s'),
-    "apache": ("Apache's configuration", 'LogFormat "{} %D" timed', '"duration_us": %D'),
-    "uwsgi": ("uWSGI's configuration", "log-format = {} %(micros)", '"duration_us": %(micros)'),
-}
-"""Where a server's format is told, the line that gives it durations, and what does so within JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,17 +149,12 @@ def _changes(path: str, read: list[tuple[Entry, LogFormat]]) -> Iterator[str]:
 
 
 def _no_router() -> Router:
-    from logstatsd.routing.router import Router  # noqa: PLC0415
-    from logstatsd.routing.snapshot import KEY, VERSION  # noqa: PLC0415
-
     return Router({KEY: VERSION, "app_name": "app", "mounts": []})
 
 
 def _naming(router: Router | None) -> Naming | None:
     if router is None:
         return None
-    from logstatsd.delivery.naming import Naming  # noqa: PLC0415
-
     return Naming(app_name=router.app_name)
 
 
@@ -231,15 +216,12 @@ def _durations(log_format: LogFormat, entries: list[Entry]) -> Iterator[str]:
 
 def _remedy(log_format: LogFormat) -> Iterator[str]:
     """What to put into the server's configuration."""
-    if log_format.server == "json":
-        members = " or ".join(WITH_DURATION[server][2] for server in ("nginx", "gunicorn"))
-        yield from _row("", f"to have them, add to the JSON, for nginx or gunicorn: {members}")
-    elif log_format.server in WITH_DURATION:
-        where, line, member = WITH_DURATION[log_format.server]
+    where, line = duration_line(log_format)
+    if where:
         yield from _row("", f"to have them, put into {where}:")
-        layout = log_format.layout.replace("$logstatsd_rest", "").replace("$logstatsd_start", "$remote_addr")
-        layout = layout.replace('"', '\\"') if log_format.server == "apache" else layout
-        yield " " * (LABEL + 2) + (member if log_format.is_json else clean(line.format(layout), 4_000))
+        yield " " * (LABEL + 2) + clean(line, 4_000)
+    else:
+        yield from _row("", f"to have them, {duration_advice(log_format)}")
 
 
 def _rejections(log_format: LogFormat, entries: list[Entry]) -> Iterator[str]:

@@ -18,7 +18,6 @@ from logstatsd.text import clean, clean_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.line_counts import LineCounts
     from logstatsd.scan.run import Run
     from logstatsd.scan.settle import Settler
@@ -150,15 +149,3 @@ def screen(shown: Callable[[], Any], every_s: float = 1.0) -> Iterator[Callable[
                 drawn_s = time.monotonic()
 
         yield refresh
-
-
-_ADVICE = {
-    "nginx": "add $request_time to nginx's log_format, or %(D)s to gunicorn's access_log_format",
-    "gunicorn": "add %(D)s (microseconds) to gunicorn's access_log_format",
-    "apache": "add %D (microseconds) to Apache's LogFormat",
-}
-
-
-def advice(log_format: LogFormat) -> str:
-    """What to add to the server's configuration so that its log has durations."""
-    return _ADVICE.get(log_format.server, _ADVICE["nginx"])

@@ -72,7 +72,7 @@ class DestinationOptions(Options):
 
     def open(self, *, dry_run: bool) -> Sink:
         """Connect to where the metrics go; a dry run prints them. Raises UnreachableError, OptionError."""
-        from logstatsd.delivery.sink import open_file_sink, open_sink  # noqa: PLC0415 - only where there is something to send
+        from logstatsd.delivery.destination import open_file_sink, open_sink  # noqa: PLC0415 - only where there is something to send
 
         if dry_run:
             return open_file_sink(sys.stdout.buffer)

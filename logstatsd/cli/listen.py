@@ -15,14 +15,19 @@ import click
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, screen, show
 from logstatsd.cli.options import ABOVE_ZERO, Options, command, option, quiet, takes
-from logstatsd.delivery.listener import Listener, render
+from logstatsd.delivery.listener import Listener
 from logstatsd.errors import OptionError
+from logstatsd.text import clean
 
 if TYPE_CHECKING:
-    from logstatsd.delivery.listener import Tally
+    from rich.table import Table
+
+    from logstatsd.delivery.tally import Tally
 
 DRAIN_S = 0.3
 """How long after a command's end a datagram may still be on its way to us."""
+SHOWN_CHARS = 200
+"""How much of a name or of tags is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +130,24 @@ def _print(tally: Tally, asked: ListenOptions) -> None:
     malformed = f", {tally.malformed:,} malformed lines" if tally.malformed else ""
     say(f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}", quiet=asked.quiet)
     show(json.dumps(tally.as_json(), indent=2) if asked.as_json else render(tally), None)
+
+
+def render(tally: Tally, rows: int | None = None) -> Table:
+    """Draw the tally as a table for a terminal, busiest series first; at most `rows` of them."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("metric", "tags", "type", box=None, pad_edge=False, header_style="bold")
+    for heading in ("values", "mean", "min", "max"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    busiest = sorted(tally.sums.items(), key=lambda item: (-item[1].count, item[0]))
+    for (name, letters, tags), seen in busiest[:rows]:
+        numbers = (seen.total / seen.count, seen.minimum, seen.maximum)
+        # Text, since a str would be read as rich's markup.
+        labels = [
+            Text(clean(label, SHOWN_CHARS), overflow="fold") for label in (name, " ".join(tags), letters)
+        ]
+        table.add_row(*labels, f"{seen.count:,}", *(f"{number:,.6g}" for number in numbers))
+    if rows is not None and len(busiest) > rows:
+        table.add_row(Text(f"and {len(busiest) - rows:,} more series"))
+    return table

@@ -6,9 +6,8 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import click
 from click.core import ParameterSource
@@ -17,9 +16,10 @@ from logstatsd.engine import AUTO, ENGINES
 from logstatsd.errors import FormatError, OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from logstatsd.model.line_counts import LineCounts
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 _DECLARED, _FLAGS = "option", "flags"
 
 PREFIX = "LOGSTATSD_"

@@ -50,7 +50,7 @@ def conclude(counted: ReplayCounts, encoder: Encoder | None, destination: str, t
     """
     totals = encoder.totals() if encoder else NOTHING
     if telling.as_json:
-        click.echo(json.dumps(as_json(counted, totals)), file=sys.stderr if telling.dry_run else None)
+        click.echo(json.dumps(replay_as_json(counted, totals)), file=sys.stderr if telling.dry_run else None)
     if encoder is None:
         say("nothing new", quiet=telling.quiet)
         return
@@ -78,7 +78,7 @@ def _in_words(counted: ReplayCounts, totals: Totals, noun: str, destination: str
     )
 
 
-def as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
+def replay_as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
     """What `replay --json` says; the names are stable, see docs/commands.md."""
     lines = counted.lines
     return {

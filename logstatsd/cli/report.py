@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli import signals
-from logstatsd.cli.console import (
-    account,
-    advice,
-    refuse_overwriting,
-    say,
-    say_rejected,
-    say_unproven,
-    screen,
-    show,
-)
+from logstatsd.cli.console import account, refuse_overwriting, say, say_rejected, say_unproven, screen, show
 from logstatsd.cli.inputs import LogScanners, followed, load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
@@ -32,6 +23,7 @@ from logstatsd.cli.options import (
     takes,
 )
 from logstatsd.errors import OptionError
+from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
 from logstatsd.report.render import RENDERERS, SORTS, as_table, caption
 from logstatsd.report.summary import DIMENSIONS, Summary
@@ -43,7 +35,7 @@ if TYPE_CHECKING:
     from logstatsd.tail.plan import Portion
 
 REFRESH_S = 1.0
-PLAIN = "table"
+DEFAULT_RENDERER = "table"
 """The renderer that is used where no other is asked for."""
 
 
@@ -59,7 +51,7 @@ class ReportOptions(Options):
         help=f"The column to sort by: {', '.join(SORTS)}.",
     )  # fmt: skip
     renderer: str | None = one_of_flags(
-        **{name: renderer.about for name, renderer in RENDERERS.items() if name != PLAIN}
+        **{name: renderer.about for name, renderer in RENDERERS.items() if name != DEFAULT_RENDERER}
     )
     output: str | None = option(
         "-o",
@@ -85,7 +77,7 @@ class ReportOptions(Options):
         """The renderer asked for, by a flag or by the suffix of the output."""
         suffix = Path(self.output).suffix.lower() if self.output else ""
         told = (name for name, renderer in RENDERERS.items() if suffix in renderer.suffixes)
-        return self.renderer or next(told, PLAIN)
+        return self.renderer or next(told, DEFAULT_RENDERER)
 
 
 @command()
@@ -114,7 +106,7 @@ def report(
     show(asked.rendered(summary), asked.output)
     if not asked.quiet:
         account(run, settler, summary.counts)
-        if asked.chosen_renderer == PLAIN:
+        if asked.chosen_renderer == DEFAULT_RENDERER:
             say(_caption(run, summary))
     lines.limit().check(summary.counts, ", ".join(logs))
     return 0
@@ -126,7 +118,7 @@ def _caption(run: Run, summary: Summary) -> str:
         return caption(summary)
     sources = sorted({log_format.duration_source for log_format in formats} - {""})
     if not sources:
-        return f"{caption(summary)}; the log has no durations: {advice(formats[0])}"
+        return f"{caption(summary)}; the log has no durations: {duration_advice(formats[0])}"
     untimed = summary.counts.parsed - summary.counts.excluded - summary.timed
     partly = f", which {untimed:,} requests lack" if untimed else ""
     return f"{caption(summary)}; durations from {' and '.join(sources)}{partly}"
@@ -151,15 +143,10 @@ def _follow(
     def count(portion: Portion) -> None:
         summary.add(settler.settle(scanners.scan(portion.log, portion.chunk.read(), portion.chunk.offset)))
 
-    def shown() -> Any:
-        from rich.console import Group  # noqa: PLC0415 - heavy
-
-        return Group(as_table(summary, asked.sort), caption(summary))
-
     with (
         Control() as control,
         signals.stoppable(control.stop, control.reopen) as stopped,
-        screen(shown, REFRESH_S) as refresh,
+        screen(lambda: _screenful(summary, asked.sort), REFRESH_S) as refresh,
     ):
         for portion in follow({log: start(log) for log in logs}, control, lambda _: None):
             if portion is not None and portion.chunk.data:
@@ -170,3 +157,10 @@ def _follow(
         say_rejected(summary.counts)
         say_unproven(settler)
     return stopped.exit_code
+
+
+def _screenful(summary: Summary, sort: str) -> Any:
+    """The table with its caption below."""
+    from rich.console import Group  # noqa: PLC0415 - heavy
+
+    return Group(as_table(summary, sort), caption(summary))

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logstatsd.cli.console import advice
 from logstatsd.cli.heartbeat import Pulse
 from logstatsd.cli.inputs import LogScanners, load_app
 from logstatsd.cli.outcome import ReplayCounts, Telling, conclude
 from logstatsd.delivery.encoders import ENCODERS, make_encoder
 from logstatsd.delivery.self_metrics import SelfMetrics
 from logstatsd.errors import FormatError, UndeliveredError
+from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
 
 if TYPE_CHECKING:
@@ -127,4 +127,4 @@ def refuse_untimed(changes: FormatChanges) -> None:
     """Raise FormatError for a log of which no stretch has durations."""
     for log, formats in changes.by_log.items():
         if not any("duration" in log_format.chosen for log_format in formats):
-            raise FormatError(f"{log}: the log has no durations to send; {advice(formats[0])}")
+            raise FormatError(f"{log}: the log has no durations to send; {duration_advice(formats[0])}")

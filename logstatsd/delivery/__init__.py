@@ -1,1 +1,1 @@
-"""Metrics on their way to a server: names, wire forms, encoders, sinks."""
+"""Name, encode and deliver metrics, and listen for them."""

@@ -1,4 +1,4 @@
-"""StatsD on the wire: how each dialect writes a metric around its value."""
+"""Write metrics as lines of StatsD, in each of DIALECTS."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Dialect(NamedTuple):
 
 
 def dogstatsd(metric: Metric, letters: str, sample_rate: float = 1, timestamp: int | None = None) -> Halves:
-    """`name:VALUE|ms|@0.5|#key:value,key:value|T1700000000`, as the datadog client writes it."""
+    """Write `name:VALUE|ms|@0.5|#key:value,key:value|T1700000000`, as the datadog client does."""
     tags = f"|#{','.join(metric.tags)}" if metric.tags else ""
     time = "" if timestamp is None else f"|T{timestamp}"
     return _halves(metric.name, f"{letters}{_rate(sample_rate)}{tags}{time}")
 
 
 def statsd(metric: Metric, letters: str, sample_rate: float = 1, _timestamp: int | None = None) -> Halves:
-    """`name.VALUE1.VALUE2:VALUE|ms`: no tags, so each tag's value is a further part of the name, in order.
+    """Write `name.VALUE1.VALUE2:VALUE|ms`: each tag's value is a further part of the name, in order.
 
     Within such a part, everything but ASCII letters, digits, `-` and `_` becomes `_`:
     `shop.api.request.GET.200.users_get._users__int_id_`.
@@ -51,12 +51,12 @@ def statsd(metric: Metric, letters: str, sample_rate: float = 1, _timestamp: int
 
 
 def graphite(metric: Metric, letters: str, sample_rate: float = 1, _timestamp: int | None = None) -> Halves:
-    """`name;key=value;key=value:VALUE|ms`, Graphite's own form of tags."""
+    """Write `name;key=value;key=value:VALUE|ms`, Graphite's own form of tags."""
     return _halves(";".join((metric.name, *_equations(metric))), letters + _rate(sample_rate))
 
 
 def influx(metric: Metric, letters: str, sample_rate: float = 1, _timestamp: int | None = None) -> Halves:
-    """`name,key=value,key=value:VALUE|ms`, InfluxDB's form of tags, which Telegraf reads."""
+    """Write `name,key=value,key=value:VALUE|ms`, InfluxDB's form of tags, which Telegraf reads."""
     return _halves(",".join((metric.name, *_equations(metric))), letters + _rate(sample_rate))
 
 
@@ -69,12 +69,12 @@ DIALECTS = {
 
 
 def format_ms(duration_us: int) -> bytes:
-    """Microseconds as decimal milliseconds, exact: 12345 is `12.345`, 12000 is `12`."""
+    """Write microseconds as decimal milliseconds, exact: 12345 is `12.345`, 12000 is `12`."""
     return _decimal(duration_us, 1_000, 3)
 
 
 def format_s(duration_us: int) -> bytes:
-    """Microseconds as decimal seconds, exact and never with an exponent: 1 is `0.000001`."""
+    """Write microseconds as decimal seconds, exact and never with an exponent: 1 is `0.000001`."""
     return _decimal(duration_us, 1_000_000, 6)
 
 
@@ -82,7 +82,7 @@ UNIT_WRITERS = {"ms": format_ms, "s": format_s}
 """A scheme's unit to the writer of its durations."""
 
 
-def check(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
+def check_dialect(dialect: str, wire_type: str, unit: str, *, pack: bool) -> None:
     """Raise OptionError where a dialect's servers would misread what is asked for."""
     known = DIALECTS[dialect]
     if pack and not known.extended:
@@ -103,7 +103,7 @@ def _halves(name: str, rest: str) -> Halves:
 
 
 def _rate(sample_rate: float) -> str:
-    """The mark of a sampled value, without the exponent that servers misread."""
+    """Write the mark of a sampled value, without the exponent that servers misread."""
     return "" if sample_rate == 1 else f"|@{sample_rate:.12f}".rstrip("0")
 
 
@@ -113,7 +113,7 @@ def _key_value(tag: str) -> tuple[str, str]:
 
 
 def _equations(metric: Metric) -> list[str]:
-    """`key=value` for each tag; a colon would end the name for every reader of these dialects."""
+    """Write `key=value` for each tag; a colon would end the name for every reader of these dialects."""
     pairs = map(_key_value, metric.tags)
     return [f"{key}={value.replace(':', '_')}" for key, value in pairs]
 

@@ -1,4 +1,4 @@
-"""From a labelled request to metric names and tags, made safe once for every dialect and the middleware."""
+"""Turn a labelled request into metric names and tags, safe in every dialect and the middleware."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Metric(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """How one convention names a request."""
+    """A convention for the names and tags of requests."""
 
     stem: str | None
     """What a name starts with; None for the app's name."""
@@ -71,7 +71,7 @@ SCHEMES = {
 
 
 def safe_name(text: str, suffix: str = "") -> str:
-    """`text` + `suffix` as a metric name: letters, digits, `_`, `.`; a letter first; at most 200 characters.
+    """Make `text` + `suffix` a metric name: letters, digits, `_`, `.`; a letter first; at most 200 long.
 
     `suffix` is ours, safe already, and stays whole.
     """
@@ -80,12 +80,12 @@ def safe_name(text: str, suffix: str = "") -> str:
 
 
 def safe_tag(key: str, value: str) -> str:
-    """`key:value` in characters that every dialect and the datadog client leave alone, at most 200."""
+    """Write `key:value` in characters that every dialect and the datadog client leave alone, at most 200."""
     return f"{_KEY_UNSAFE.sub('_', key)}:{_TAG_UNSAFE.sub('_', value)}"[:MAX_CHARS]
 
 
 def safe_constant_tag(tag: str) -> str:
-    """A tag of the environment, with or without a value, made as safe as `safe_tag` makes one."""
+    """Make a tag of the environment, with or without a value, as safe as `safe_tag` makes one."""
     key, colon, value = tag.partition(":")
     return safe_tag(key, value) if colon else _KEY_UNSAFE.sub("_", key)[:MAX_CHARS]
 
@@ -115,7 +115,7 @@ class Naming:
 
     @property
     def unit(self) -> str:
-        """What a duration is sent in: "ms" or "s"."""
+        """The unit that durations are sent in: "ms" or "s"."""
         return SCHEMES[self.scheme].unit
 
     @property
@@ -152,7 +152,7 @@ class Naming:
 
 
 def _user_tag(tag: str, ours: Iterable[str | None]) -> str:
-    """One `--tag`, checked and made safe."""
+    """Check one `--tag`, and make it safe."""
     key, colon, value = tag.partition(":")
     if not (key and colon and value):
         raise OptionError(f"--tag {tag!r}: write it as KEY:VALUE")

@@ -1,4 +1,4 @@
-"""What Linux tells of the queue between us and a receiver; nothing, on another system or of another host."""
+"""Ask Linux how full a receiver's queue is; of another host, or on another system, nobody can tell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 PROC_NET = Path("/proc/net")
 
@@ -22,7 +26,7 @@ _READINGS = 3
 
 
 class Queue(NamedTuple):
-    """What the kernel tells of a receiver: how much waits for it, what it has lost, and who it is."""
+    """A receiver's queue, as the kernel has it: how much waits in it, what was lost, and whose it is."""
 
     backlog_bytes: int
     """Never less than the payload bytes that wait: the kernel counts its own overhead too."""
@@ -38,12 +42,9 @@ def is_local(sock: socket.socket) -> bool:
 
 
 def unsent(sock: socket.socket) -> Queue | None:
-    """What this end of a connection holds: of Unix sockets until it is read, of TCP until acknowledged."""
+    """Read how much this end holds: of a Unix socket until it is read, of TCP until it is acknowledged."""
     if not _LINUX:
         return None
-    import fcntl  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return Queue(struct.unpack("i", answer)[0])
 
@@ -70,12 +71,12 @@ class UdpReceiver:
 
     @property
     def capacity_bytes(self) -> int | None:
-        """How much may wait for it, kernel's overhead included; None where that is not known."""
+        """The bytes that may wait for it, the kernel's overhead included; None where that is not known."""
         memory = _memory(self._diagnose())
         return memory[_RCVBUF] if memory else None
 
     def queue(self) -> Queue | None:
-        """What waits for it; None when it is gone."""
+        """Read what waits for it; None when it is gone."""
         answer = self._diagnose()
         if memory := _memory(answer):
             backlog, inode = (struct.unpack_from("=I", answer, at)[0] for at in (_RQUEUE_AT, _INODE_AT))
@@ -91,7 +92,7 @@ class UdpReceiver:
         return _diagnose(self._family, socket.IPPROTO_UDP, *self._ends)
 
     def _rows(self, table: Path) -> list[tuple[bytes, ...]]:
-        """Those bound to our destination, else those bound to every address."""
+        """Find the sockets bound to our destination, else those bound to every address."""
         try:
             rows = self._row.findall(table.read_bytes())
         except OSError:
@@ -149,7 +150,7 @@ def _memory(answer: bytes) -> tuple[int, ...]:
 
 
 def _diagnose(family: int, protocol: int, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
-    """The kernel's message about one socket, nothing where it has none."""
+    """Get the kernel's message about one socket, nothing where it has none."""
     with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
         ends = (source[:2], destination[:2])
         ports = struct.pack("!HH", *(port for _, port in ends))

@@ -1,4 +1,4 @@
-"""One connection to a StatsD server: hand it a payload, and see how much of that it has not taken yet."""
+"""Transports: one connection to a StatsD server, over UDP, TCP or a Unix socket."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Transport:
         self._sock.send(payload)
 
     def queue(self) -> Queue | None:
-        """What waits for the server, or None where nobody can know."""
+        """Read what waits for the server; None where nobody can know."""
         return queues.unsent(self._sock)
 
     def error(self) -> int:
-        """The error number that an earlier send came back with, 0 for none; reading it clears it."""
+        """Read the error number that an earlier send came back with, 0 for none; reading it clears it."""
         if self._sock.fileno() < 0:
             return errno.EBADF
         return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._sock.close()
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 AUTO = "auto"
@@ -31,11 +31,11 @@ ENGINES: dict[str, Engine] = {
 
 
 def run(
-    engine: str, work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int = 1
-) -> Iterator[Result]:
+    engine: str, work: Callable[[_Task], _Result], tasks: Iterable[_Task], jobs: int = 1
+) -> Iterator[_Result]:
     """Do `work` on every task with one of ENGINES, in `jobs` places at a time; results come in order."""
     start: Callable[..., Any] = import_module(ENGINES[engine].module).run
-    results: Iterator[Result] = start(work, tasks, jobs)
+    results: Iterator[_Result] = start(work, tasks, jobs)
     return results
 
 

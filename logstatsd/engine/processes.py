@@ -17,15 +17,15 @@ from logstatsd.errors import LogstatsdError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 class WorkerError(LogstatsdError):
     """A worker process ended before its work was done."""
 
 
-def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+def run(work: Callable[[_Task], _Result], tasks: Iterable[_Task], jobs: int) -> Iterator[_Result]:
     """Do the tasks in `jobs` worker processes; results come in order, at most 2 x `jobs` are under way.
 
     `work`, tasks and results are pickled; `work` once per worker. A result is passed on once it is there,
@@ -33,7 +33,7 @@ def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Ite
     raised here. Raises WorkerError, naming the task, when a worker dies.
     """
     pool = _Pool(work, jobs)
-    under_way: SimpleQueue[Future[Result] | None] = SimpleQueue()
+    under_way: SimpleQueue[Future[_Result] | None] = SimpleQueue()
     room = Semaphore(2 * jobs)
     over = Event()
 
@@ -46,7 +46,7 @@ def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Ite
                 under_way.put(pool.submit(task))
                 room.acquire()  # before the next task is read, which may hold a chunk's bytes
         except BaseException as error:  # the reader's to raise
-            failed: Future[Result] = Future()
+            failed: Future[_Result] = Future()
             failed.set_exception(error)
             under_way.put(failed)
         under_way.put(None)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
-def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int = 1) -> Iterator[Result]:  # noqa: ARG001
+def run(work: Callable[[_Task], _Result], tasks: Iterable[_Task], jobs: int = 1) -> Iterator[_Result]:  # noqa: ARG001
     """Yield the result of each task, in order."""
     collecting = gc.isenabled()
     gc.disable()  # rows by the ten thousand and no cycles: collections would cost a quarter of the time

@@ -1,1 +1,1 @@
-"""Log formats: what servers write and how to read it."""
+"""Know the log formats, detect which one a log is in, and read its lines."""

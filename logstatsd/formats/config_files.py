@@ -1,4 +1,4 @@
-"""Log formats from the servers' own configuration: nginx.conf and gunicorn.conf.py."""
+"""Read log formats from the servers' own configuration: nginx.conf and gunicorn.conf.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 
 
 def formats_of(given: str) -> tuple[list[LogFormat], str]:
-    """The formats that a configuration file logs in, and what to say of them.
+    """List the formats that a configuration file logs in, and give what to say of them.
 
     `given` is a path, of nginx's configuration maybe with `:name` of a log_format. Without a name these are
     the formats that `access_log` uses, most used first. Raises InputError and FormatError.
@@ -51,24 +51,24 @@ def _of_nginx(path: str, name: str) -> tuple[list[LogFormat], str]:
     if not found:
         have = ", ".join(known)
         raise FormatError(f"{path}: there is no log_format {' or '.join(names) or 'at all'}; it has: {have}")
-    for log_format in found[:1] if name else ():
-        _ = log_format.chosen
+    if name:
+        found[0].validate()
     usable = [each for each in found if _is_usable(each)] or found
-    _ = usable[0].chosen
+    usable[0].validate()
     others = f", the best fitting of {', '.join(each.name for each in usable)}" if len(usable) > 1 else ""
     return usable, f"from the log_format of {path}{others}"
 
 
 def _is_usable(log_format: LogFormat) -> bool:
     try:
-        _ = log_format.chosen
+        log_format.validate()
     except FormatError:
         return False
     return True
 
 
 def _directives(path: str) -> list[dict[str, Any]]:
-    """Every directive of a configuration and of what it includes."""
+    """List every directive of a configuration and of what it includes."""
     try:
         crossplane = importlib.import_module("crossplane")
     except ImportError:
@@ -90,7 +90,7 @@ def _directives(path: str) -> list[dict[str, Any]]:
 
 
 def _log_format(path: str, args: list[str]) -> LogFormat:
-    """What `log_format name [escape=…] string …;` says."""
+    """Parse `log_format name [escape=…] string …;`."""
     name, *parts = args
     escape = "default"
     if parts and parts[0].startswith("escape="):
@@ -114,7 +114,7 @@ def _of_gunicorn(path: str) -> tuple[list[LogFormat], str]:
 
 
 def _literal(path: str) -> str | None:
-    """The access_log_format, where that can be told without running the file; None where it cannot."""
+    """Find the access_log_format, where that can be told without running the file; None where it cannot."""
     try:
         tree = ast.parse(Path(path).read_bytes(), path)
     except (SyntaxError, ValueError) as error:
@@ -136,7 +136,7 @@ def _literal(path: str) -> str | None:
 
 
 def _text(value: ast.expr | None) -> str | None:
-    """A string, or the sum of strings."""
+    """Evaluate a string, or the sum of strings."""
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
         left, right = _text(value.left), _text(value.right)
         return None if left is None or right is None else left + right
@@ -144,7 +144,7 @@ def _text(value: ast.expr | None) -> str | None:
 
 
 def _by_gunicorn(path: str) -> str:
-    """The access_log_format that gunicorn has once it has run the file."""
+    """Ask gunicorn for the access_log_format that it has once it has run the file."""
     try:
         base = importlib.import_module("gunicorn.app.base")
     except ImportError:

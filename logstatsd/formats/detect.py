@@ -1,4 +1,4 @@
-"""Finds the format of a log from its first lines."""
+"""Find the format of a log from its first lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from operator import ne
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import FormatError
+from logstatsd.formats.config_files import formats_of
 from logstatsd.formats.diagnose import explain_unknown
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.json_reader import objects
@@ -20,7 +21,7 @@ from logstatsd.formats.times import is_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LOOKED_AT = 1_000
+LINES_LOOKED_AT = 1_000
 """Lines at the head of a log that detection looks at."""
 
 JUDGED_BY = 64
@@ -83,21 +84,16 @@ class Detected(NamedTuple):
     note: str = ""
 
 
-def choose(text: str) -> LogFormat:
-    """The format that `--log-format` names or spells out, maybe after what carries its lines (`cri:nginx`).
+def choices(text: str) -> tuple[list[LogFormat], str]:
+    """List the formats that `--log-format` names or spells out, and give what to say of them.
 
-    Raises FormatError where it is neither, InputError where a configuration file cannot be read.
+    What carries the lines may come first (`cri:nginx`). A configuration file may have several formats. Raises
+    FormatError where it is neither, InputError where a configuration file cannot be read.
     """
-    return _choices(text)[0][0]
-
-
-def _choices(text: str) -> tuple[list[LogFormat], str]:
     envelopes: tuple[str, ...] = ()
     while (envelope := text.partition(":")[0]) in ENVELOPES:
         envelopes, text = (*envelopes, envelope), text.partition(":")[2]
     if text.startswith("@"):
-        from logstatsd.formats.config_files import formats_of  # noqa: PLC0415
-
         found, note = formats_of(text[1:])
     else:
         preset = FORMATS.get(text)
@@ -106,7 +102,7 @@ def _choices(text: str) -> tuple[list[LogFormat], str]:
 
 
 def _enveloped(log_format: LogFormat, envelopes: tuple[str, ...]) -> LogFormat:
-    """The format within what carries its lines."""
+    """Put a format within what carries its lines."""
     own = tuple(each for each in log_format.envelopes if each not in envelopes)
     return replace(log_format, envelopes=envelopes + own)
 
@@ -119,10 +115,10 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     roles where the usual ones do not serve. Raises FormatError, with the closest format and the column where
     the first line leaves it, if none fits.
     """
-    lines = [line for line in head.split(b"\n")[:LOOKED_AT] if line.strip()]
+    lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
     block = b"\n".join(lines) + b"\n"
     if given:
-        return _best_of(*_choices(given), block, len(lines))
+        return _best_of(*choices(given), block, len(lines))
     envelopes = envelopes_of(lines)
     inner = unwrap(block, envelopes)
     candidates = [preset for preset in FORMATS.values() if preset.detected]
@@ -132,17 +128,17 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
             raise FormatError(f"{name}: {note}")
         candidates.insert(0, Preset(log_format, "", Expected(), note=note))
     best = _best(candidates, inner, len(lines))
-    fit = fitting(best.log_format, inner, leniently=True)
+    fit = count_fitting(best.log_format, inner, leniently=True)
     if not fit:
         raise FormatError(explain_unknown(inner.split(b"\n")[:-1], name))
     return Detected(_enveloped(best.log_format, envelopes), fit, len(lines), best.note)
 
 
 def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
-    """What fits most lines, and what it is contrary to least; of equals the first."""
+    """Choose what fits most lines, and of these what the lines speak against least; of equals the first."""
     best, most, least = candidates[0], -1.0, 0
     for each in candidates:
-        fits = fitting(each.log_format, block) * each.share
+        fits = count_fitting(each.log_format, block) * each.share
         against = contrary(each.log_format, block)
         if (fits, -against) > (most, -least):
             best, most, least = each, fits, against
@@ -152,19 +148,19 @@ def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
 
 
 def _best_of(choices: Sequence[LogFormat], note: str, block: bytes, lines: int) -> Detected:
-    """Of the formats that the user gave, the one that fits best, with what carries its lines."""
+    """Choose, of the formats that the user gave, the one that fits best, with what carries its lines."""
     found = []
     envelopes = envelopes_of(block.split(b"\n")[:-1])
     for each in choices:
-        found.append((fitting(each, block, leniently=True), each))
+        found.append((count_fitting(each, block, leniently=True), each))
         if (carried := _enveloped(each, envelopes)) != each:
-            found.append((fitting(carried, block, leniently=True), carried))
+            found.append((count_fitting(carried, block, leniently=True), carried))
     fits, best = max(found, key=lambda item: item[0])
     return Detected(best, fits, lines, note)
 
 
 def envelopes_of(lines: Sequence[bytes]) -> tuple[str, ...]:
-    """What carries most of some lines, outermost first, judged by a few of them."""
+    """Find what carries most of some lines, outermost first, judged by a few of them."""
     looked_at = lines[:: len(lines) // JUDGED_BY + 1]
     found: tuple[str, ...] = ()
     while outer := _envelope(looked_at, found):
@@ -182,8 +178,8 @@ def _envelope(lines: Sequence[bytes], known: tuple[str, ...]) -> str:
     return ""
 
 
-def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
-    """How many lines of a block fit a format, durations included."""
+def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
+    """Count the lines of a block that fit a format, durations included."""
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)
     status = reader.columns.index("status")
@@ -199,13 +195,13 @@ def fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> 
 
 
 def contrary(log_format: LogFormat, block: bytes) -> int:
-    """How often a block has what the format's server never writes: decides between equal layouts."""
+    """Count what a block has that the format's server never writes: it decides between equal layouts."""
     never = NEVER_WRITES.get(log_format.server)
     return len(never.findall(block)) if never and not log_format.is_json else 0
 
 
 def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | None, str]:
-    """The format of JSON lines, by the names of their keys, and what to say of it.
+    """Find the format of JSON lines by the names of their keys, and what to say of it.
 
     None where the needed keys are not found; then what is said is what to do about it.
     """
@@ -225,7 +221,7 @@ def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | No
         layout[key] = f"${variable or choices[0][1]}"
     log_format = LogFormat("json", json.dumps(layout), "json")
     try:
-        _ = log_format.chosen
+        log_format.validate()
     except FormatError:
         keys = ", ".join([*seen][:12])
         return None, (
@@ -236,7 +232,7 @@ def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | No
 
 
 def _by_looks(key: str, values: list[object]) -> tuple[str, str]:
-    """The variable for a duration of unknown unit: numbers with decimals are seconds, others microseconds."""
+    """Guess the variable for a duration of unknown unit: with decimals seconds, without them microseconds."""
     decimal = any("." in str(value) or "e" in str(value).lower() for value in values)
     variable, unit = (_SECONDS, "seconds") if decimal else (_US, "microseconds")
     return variable, (

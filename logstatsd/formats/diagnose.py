@@ -1,4 +1,4 @@
-"""Says where a line stops to fit a format, and what a log is that is no access log."""
+"""Explain where a line departs from its format, and what a log is that is no access log."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ OTHER_LOGS: tuple[tuple[re.Pattern[bytes], str], ...] = (
 
 
 class Mismatch(NamedTuple):
-    """Where a line leaves a format: how many of its bytes fit, and what should come there."""
+    """The place where a line leaves a format: how many of its bytes fit, and what should come there."""
 
     fits: int
     wanted: str
 
 
 def first_mismatch(log_format: LogFormat, line: bytes) -> Mismatch:
-    """How far a line fits a text format; the column counts within what carries the line."""
+    """Find how far a line fits a text format; the column counts within what carries the line."""
     line = unwrap(line[:LONGEST] + b"\n", log_format.envelopes)
     fits = 0
     for n, token in enumerate(log_format.tokens):
@@ -62,7 +62,7 @@ def first_mismatch(log_format: LogFormat, line: bytes) -> Mismatch:
 
 
 def explain_unknown(lines: Sequence[bytes], name: str) -> str:
-    """What to say of a log none of whose lines fits a known format."""
+    """Explain a log none of whose lines fits a known format."""
     if not lines:
         return f"{name}: no whole line to tell the format by"
     for pattern, what in OTHER_LOGS:
@@ -82,7 +82,7 @@ def explain_unknown(lines: Sequence[bytes], name: str) -> str:
 
 
 def explain_format(name: str, log_format: LogFormat, samples: Sequence[tuple[str, bytes]]) -> str:
-    """What to say of a log none of whose lines fits the format it was given."""
+    """Explain a log none of whose lines fits the format it was given."""
     reason, line = samples[0] if samples else ("no match", b"")
     for pattern, what in OTHER_LOGS:
         if pattern.match(line):

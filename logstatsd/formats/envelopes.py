@@ -1,4 +1,4 @@
-"""ENVELOPES: what Docker, Kubernetes, syslog and others put around a server's lines, and how it comes off."""
+"""ENVELOPES: the ways in which Docker, Kubernetes, syslog and others wrap a server's lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _without_colours(block: bytes) -> bytes:
 
 
 def _from_json(key: str, end: str = "") -> Callable[[bytes], bytes]:
-    """Of JSON lines, what is under a key, if it ends in `end`, which is taken off."""
+    """Take what is under a key of JSON lines, if it ends in `end`, without that end."""
 
     def within(item: object, line: str) -> str:
         text = item.get(key) if isinstance(item, dict) else None

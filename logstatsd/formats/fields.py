@@ -1,4 +1,4 @@
-"""What the variables of nginx, gunicorn, Apache, uWSGI and Werkzeug stand for: tables only."""
+"""Tables of the variables of nginx, gunicorn, Apache, uWSGI and Werkzeug, and what they stand for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Field(NamedTuple):
     """One variable of a log format.
 
     `kind` names the shape of its values (see `patterns`), `role` what logstatsd reads it for ("" is skipped
-    over), `unit` an entry of `clocks.UNITS` where it is a duration.
+    over), `unit` an entry of `times.UNITS` where it is a duration.
     """
 
     kind: str
@@ -154,7 +154,7 @@ _BETTER_FIRST = (
 
 
 def rank(name: str) -> int:
-    """How willingly a variable is taken for its role; the lowest is best, the rest go by their order."""
+    """Rank a variable among those of its role; the lowest is best, the rest go by their order."""
     return _BETTER_FIRST.index(name) if name in _BETTER_FIRST else len(_BETTER_FIRST)
 
 

@@ -1,4 +1,4 @@
-"""Reads blocks of JSON log lines into the same rows that `patterns` makes of text."""
+"""Read blocks of JSON log lines into the same rows that `text_reader` makes of text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, s
 
 
 def objects(block: bytes) -> tuple[list[str], list[object]]:
-    """The lines of a block that ends with a newline, and what each is as JSON, None where it is none.
+    """Parse the lines of a block that ends with a newline: each line, and its JSON, None where it is none.
 
     Bytes that are not UTF-8 pass through as lone surrogates, numbers are strings of the log's own digits.
     """
@@ -29,7 +29,7 @@ def objects(block: bytes) -> tuple[list[str], list[object]]:
 
 
 def _decoded(lines: list[str]) -> list[object]:
-    """What each line is: all in one call; where one is no JSON, all but that one in a few calls."""
+    """Parse each line: all in one call; where one is no JSON, all but that one in a few calls."""
     try:  # each line in a list of its own, so that none can join the next
         found = _decode("[[" + "],[".join(lines) + "]]")
     except (ValueError, RecursionError):
@@ -50,7 +50,7 @@ def _object(line: str) -> object:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that `objects` had made a string of."""
+    """Give back the bytes that `objects` had made a string of."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a surrogate pair, written as an escape
@@ -58,7 +58,7 @@ def to_bytes(text: str) -> bytes:
 
 
 class JsonReader:
-    """Reads blocks of JSON lines of one format; the same interface as `patterns.TextReader`."""
+    """A reader of blocks of JSON lines of one format, with the interface of `text_reader.TextReader`."""
 
     def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
         wanted = [(role, token) for role, token in log_format.chosen.items() if role in roles]
@@ -113,14 +113,14 @@ def _text(value: object) -> str:
 
 
 def _within(item: object, path: list[str]) -> object:
-    """What is at `outer.inner` of nested objects."""
+    """Find what is at `outer.inner` of nested objects."""
     for key in path:
         item = item.get(key) if isinstance(item, dict) else None
     return item
 
 
 def _byte(match: re.Match[bytes]) -> bytes:
-    """What `\\xHH` stands for, as JSON can have it."""
+    """Read what `\\xHH` stands for, as JSON can have it."""
     code = int(match[1], 16)
     return b"\\u%04x" % code if code < 0x80 else bytes([code])
 
@@ -155,7 +155,7 @@ def _whole(text: str) -> str:
 
 
 def _request(request: str) -> str:
-    """`GET /a?b=c HTTP/1.1` to `GET /a?b=c`; empty where it is not a request line."""
+    """Cut `GET /a?b=c HTTP/1.1` to `GET /a?b=c`; empty where it is not a request line."""
     method, _, rest = request.partition(" ")
     target, _, protocol = rest.partition(" ")
     if not target or not method.isascii() or (protocol and not protocol.startswith("HTTP/")):
@@ -168,7 +168,7 @@ def _without_query(target: str) -> str:
 
 
 def _absent(address: str) -> str:
-    """`-` where no upstream was asked; nginx's `escape=json` writes an empty value for that."""
+    """Write `-` where no upstream was asked; nginx's `escape=json` writes an empty value for that."""
     return "-" if address in ("", "-") else ""
 
 

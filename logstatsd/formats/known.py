@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from logstatsd.formats.logformat import LogFormat
 
-LOOKED_AT = 64
+MISFITS_LOOKED_AT = 64
 """About how many of the lines that do not fit, spread out, the search looks at."""
 PEEKED_BYTES = 2_048
 """How much of a chunk tells in which of the known formats it begins."""
@@ -22,7 +22,7 @@ CONVINCING = 3
 
 
 class FormatChoice(NamedTuple):
-    """Where reading a log begins: in which format, and whether others may follow. It pickles small.
+    """The beginning of reading a log: in which format, and whether others may follow. It pickles small.
 
     `fixed` is for a format that the user gave. `roles` are taken from other variables than the usual ones, in
     every format that has them. Without a `first` one, the first lines that fit any format tell.
@@ -44,20 +44,20 @@ class KnownFormats:
         """The format that most of the first lines of a chunk fit; None where none is known yet."""
         if len(self.formats) < 2:
             return self.formats[0] if self.formats else None
-        from logstatsd.formats.detect import fitting  # noqa: PLC0415 - most workers never need it
+        from logstatsd.formats.detect import count_fitting  # noqa: PLC0415 - most workers never need it
 
         peek = data[:PEEKED_BYTES]
         block = peek[: peek.rfind(b"\n") + 1]
-        return (
-            max(self.formats, key=lambda log_format: fitting(log_format, block)) if block else self.formats[0]
-        )
+        if not block:
+            return self.formats[0]
+        return max(self.formats, key=lambda log_format: count_fitting(log_format, block))
 
     def find(self, lines: Sequence[bytes]) -> LogFormat | None:
         """Look for a further format in lines that fit none of those known; it is known from then on.
 
         None for garbage: a format must fit half of the lines looked at, or CONVINCING many.
         """
-        lines = [line for line in lines[:: len(lines) // LOOKED_AT + 1] if line.strip()]
+        lines = [line for line in lines[:: len(lines) // MISFITS_LOOKED_AT + 1] if line.strip()]
         if self._choice.fixed or not lines or len(self.formats) >= MOST_FORMATS:
             return None
         from logstatsd.formats.detect import detect  # noqa: PLC0415 - most workers never need it
@@ -81,7 +81,7 @@ class KnownFormats:
         for role, name in self._choice.roles:
             try:
                 assigned = log_format.assign(role, name)
-                _ = assigned.chosen
+                assigned.validate()
             except FormatError:  # this format has no such variable
                 continue
             log_format = assigned

@@ -1,4 +1,4 @@
-"""LogFormat: a server's format string, understood; how to find requests in bytes written by it."""
+"""LogFormat: a server's format string, parsed into its variables and the roles that they serve."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Row = tuple[bytes, ...]
-
-HEAD_ROLES = ("request", "method", "target", "path", "host", "upstream", "signature")
-"""What together decides a request's label, in the order in which `requested` takes them."""
 
 
 class Token(NamedTuple):
@@ -38,11 +35,11 @@ UNITS_BY_SUFFIX = {
     "us": "microseconds, maybe with decimals",
     "ns": "nanoseconds",
 }
-"""What may follow the name of a duration, as in `--field duration=rt:ms`: entries of `clocks.UNITS`."""
+"""What may follow the name of a duration, as in `--field duration=rt:ms`: entries of `times.UNITS`."""
 
 
 def split_unit(name: str) -> tuple[str, str]:
-    """`rt:ms` to `rt` and the unit meant; a name without one to itself and nothing."""
+    """Split `rt:ms` into `rt` and the unit meant; a name without one into itself and nothing."""
     bare, _, suffix = name.rpartition(":")
     return (bare, UNITS_BY_SUFFIX[suffix]) if bare and suffix in UNITS_BY_SUFFIX else (name, "")
 
@@ -66,7 +63,7 @@ class LogFormat:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LogFormat:
-        """What `dataclasses.asdict` had made plain data of, also after a way through JSON."""
+        """Make a format of what `dataclasses.asdict` made of one, also after a way through JSON."""
         return cls(
             **{
                 **data,
@@ -80,7 +77,7 @@ class LogFormat:
 
     @cached_property
     def rules(self) -> Server:
-        """How the server writes."""
+        """The server's way of writing."""
         return SERVERS.get(f"{self.server} escape={self.escape}", SERVERS[self.server])
 
     @cached_property
@@ -93,7 +90,7 @@ class LogFormat:
         return tuple(map(self._in_its_unit, _tokens(self.layout, self.server)))
 
     def _in_its_unit(self, token: str | Token) -> str | Token:
-        """A variable that was assigned as a duration together with its unit, in that unit."""
+        """Give a variable that was assigned as a duration together with its unit that unit."""
         name, unit = split_unit(dict(self.assigned).get("duration", ""))
         if not unit or isinstance(token, str) or token.name != name:
             return token
@@ -154,8 +151,12 @@ class LogFormat:
             )
         return chosen
 
+    def validate(self) -> None:
+        """Raise FormatError where a role that a report needs is missing, or an assigned variable is."""
+        _ = self.chosen
+
     def _named(self, role: str, name: str) -> Token:
-        """The variable of that name, for a role that it was given by the user."""
+        """Find the variable of that name, for a role that it was given by the user."""
         name = split_unit(name)[0] if role == "duration" else name
         fitting = [token for token in self.variables if role != "duration" or token.field.unit]
         for token in fitting:
@@ -168,13 +169,13 @@ class LogFormat:
 
     @property
     def duration_unit(self) -> str:
-        """The entry of `clocks.UNITS` that the durations are in; "" where the log has none."""
+        """The entry of `times.UNITS` that the durations are in; "" where the log has none."""
         token = self.chosen.get("duration")
         return token.field.unit if token else ""
 
     @property
     def duration_source(self) -> str:
-        """Where durations come from, in words; "" where the log has none."""
+        """The source of the durations, in words; "" where the log has none."""
         token = self.chosen.get("duration")
         if token is None:
             return ""
@@ -182,7 +183,7 @@ class LogFormat:
         return f"{key or self.rules.spelled.format(token.name)} ({self.duration_unit})"
 
     def assign(self, role: str, name: str) -> LogFormat:
-        """The same format with a role taken from the variable named (`$` or `%(…)s` may be left on)."""
+        """Give the same format with a role taken from the variable named (`$` or `%(…)s` may be left on)."""
         bare, unit = split_unit(re.sub(r"^\$\{?|\}$|^%\(|\)s$", "", name))
         if self.is_json and not any(token.name == bare for token in self.variables):
             bare = next((token.name for key, token in self.keys if key == bare), bare)
@@ -190,12 +191,12 @@ class LogFormat:
         return replace(self, assigned=(*self.assigned, (role, bare + suffix)))
 
     def unescape(self, value: bytes) -> bytes:
-        """The bytes that the server had before it wrote them into its log."""
+        """Give the bytes that the server had before it wrote them into its log."""
         return value if self.is_json else self.rules.unescape(value)
 
 
 def flat(item: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The keys and values of a JSON object, those of objects within it as `outer.inner`."""
+    """List the keys and values of a JSON object, those of objects within it as `outer.inner`."""
     if not isinstance(item, dict):
         return
     for key, value in item.items():
@@ -238,5 +239,5 @@ def parse_layout(layout: str, name: str = "given") -> LogFormat:
             "give nginx's log_format, gunicorn's access_log_format or a name from `logstatsd check --formats`"
         )
     found = LogFormat(name, layout, server)
-    _ = found.chosen
+    found.validate()
     return found

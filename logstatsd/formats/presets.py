@@ -15,7 +15,7 @@ _HEAD = '192.0.2.7 - - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1
 
 
 class Expected(NamedTuple):
-    """What a sample line tells of its request."""
+    """The request that a sample line tells of."""
 
     method: str = "GET"
     target: str = "/orders/7?page=2"

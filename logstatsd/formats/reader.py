@@ -1,4 +1,4 @@
-"""The reader for a format: blocks of bytes to rows of what is wanted of each line."""
+"""Make the reader of a format: it turns blocks of bytes into rows of what is wanted of each line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Turns a block of whole lines into rows of the columns it names; `rejected` is the last of them.
+    """A function from a block of whole lines to rows of the columns it names; `rejected` is the last one.
 
     A line that does not fit gives a row that is empty but for `rejected`; `again` looks at such a line once
     more, leniently.
@@ -28,14 +28,14 @@ class Reader(Protocol):
 
 
 def reader_of(log_format: LogFormat, roles: Iterable[str]) -> Reader:
-    """The reader for a format; only the `roles` asked for become columns."""
+    """Make the reader of a format; only the `roles` asked for become columns."""
     kind = JsonReader if log_format.is_json else TextReader
     reader: Reader = kind(log_format, frozenset(roles))
     return EnvelopeReader(reader, log_format.envelopes) if log_format.envelopes else reader
 
 
 class EnvelopeReader:
-    """Reads the lines within what carries them; rejected ones are given as the server wrote them."""
+    """A reader of the lines within what carries them; rejected ones are given as the server wrote them."""
 
     def __init__(self, inner: Reader, envelopes: tuple[str, ...]) -> None:
         self.columns = inner.columns
@@ -50,14 +50,14 @@ class EnvelopeReader:
 
 
 def unwrap(block: bytes, envelopes: Iterable[str]) -> bytes:
-    """Whole lines without what carries them: as many lines."""
+    """Take off what carries whole lines; as many lines are left."""
     for name in envelopes:
         block = ENVELOPES[name].unwrap(block)
     return block
 
 
 def why(log_format: LogFormat, line: bytes) -> str:
-    """The reason to give for a line that does not fit its format."""
+    """Choose the reason to give for a line that does not fit its format."""
     parts = (ENVELOPES[name].part for name in log_format.envelopes)
     if any(part and part.match(line) for part in parts):
         return "part of a line"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Server(NamedTuple):
-    """How one server writes its logs: its directives, what they mean, and how it escapes values."""
+    """One server's way of writing logs: its directives, what they mean, and how it escapes values."""
 
     directive: re.Pattern[str]
     fields: dict[str, Field]
@@ -100,7 +100,7 @@ _TOLD_BY = (
 
 
 def server_of(layout: str) -> str | None:
-    """The key of SERVERS whose format string this is; None for none."""
+    """Find the key of SERVERS whose format string this is; None for none."""
     return next((server for pattern, server in _TOLD_BY if pattern.search(layout)), None)
 
 

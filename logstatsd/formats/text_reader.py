@@ -1,4 +1,4 @@
-"""From a LogFormat to the one compiled bytes pattern that reads whole blocks of its lines."""
+"""Compile a LogFormat to one bytes pattern that reads whole blocks of its lines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INSIDE_WORDS = frozenset(":-._/=+@%")
 
 
 class TextReader:
-    """Reads blocks of lines of one text format: the columns asked for, in the order of the line.
+    """A reader of blocks of lines of one text format: the columns asked for, in the order of the line.
 
     `columns` names the captured roles; the last one, `rejected`, holds the line where it does not fit the
     format, and then all others are empty. No pattern here backtracks over more than one variable, so a line
@@ -82,7 +82,7 @@ def _findall(line: bytes) -> Callable[[bytes], list[Row]]:
 
 
 def _captured(log_format: LogFormat, roles: frozenset[str]) -> tuple[dict[int, str], tuple[str, ...]]:
-    """Which tokens to capture, by position, and the columns that gives."""
+    """Choose which tokens to capture, by position, and the columns that gives."""
     chosen = {id(token): role for role, token in log_format.chosen.items() if role in roles}
     captured, columns = {}, []
     variants = {"request": _WITH_QUERY} if "query" in roles else {}
@@ -197,14 +197,14 @@ def _no_space(literal: str) -> bytes:
 
 
 def _list(literal: str) -> bytes:
-    """Values joined by `, ` and ` : `, up to the literal; where that is `]`, an IPv6 address may hold one."""
+    """Match values joined by `, ` and ` : `, up to the literal; an IPv6 address may hold one that is `]`."""
     part = b"[^ ," + _no_space(literal)[3:] + b"*+"
     part += rb"(?:\](?=[:,])" + part + rb")*+" if literal[:1] == "]" else b""
     return part + rb"(?:(?:, | : )" + part + rb")*+"
 
 
 def _next(log_format: LogFormat, n: int) -> bytes:
-    """What must follow the variable at `n`: the literals and the values with a shape, up to a free text.
+    """Match what must follow the variable at `n`: literals, and values with a shape, up to a free text.
 
     After a quoted value the next one is enough. Repetition is bounded, since this is tried at every position
     of the variable's value.
@@ -230,7 +230,7 @@ def _literal_after(tokens: tuple[str | Token, ...], n: int) -> str:
 
 
 def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> bytes:
-    """Method and target, together, up to its query or with it; or, captured empty, whatever else is there."""
+    """Match method and target together, up to its query or with it; or, captured empty, anything else."""
     target = log_format.rules.target
     rest = rb"(?:[?#](?:" + target.replace(b"?#", b"") + rb")?+)?+"
     request = _METHOD + b" " + target
@@ -241,7 +241,7 @@ def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> b
 
 
 def _signature(log_format: LogFormat) -> bytes:
-    """What gunicorn writes, from the status on, for a request that it refused itself: `400 0 "-" "-"`.
+    """Match what gunicorn writes, from the status on, for a request that it refused itself: `400 0 "-" "-"`.
 
     Empty where the format does not show status, length, referer and user agent side by side.
     """
@@ -273,7 +273,7 @@ def line_pattern(log_format: LogFormat, tokens: int | None = None) -> bytes:
 
 
 def parse_line(log_format: LogFormat, line: bytes) -> dict[str, bytes] | None:
-    """Every variable of one line of a text format, unescaped; None where the line does not fit."""
+    """Parse every variable of one line of a text format, unescaped; None where the line does not fit."""
     match = re.compile(line_pattern(log_format) + rb"\r?\n").fullmatch(line.rstrip(b"\r\n") + b"\n")
     if not match:
         return None

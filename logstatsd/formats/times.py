@@ -1,4 +1,4 @@
-"""What a log says of time, as numbers: durations in microseconds, moments in unix seconds."""
+"""Parse durations to microseconds, and moments to Unix seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _decimal_seconds(decimals: int) -> Callable[[bytes], int]:
 
 
 def _any_number(scale_us: Decimal) -> Callable[[bytes], int]:
-    """A number as JSON writers have it: with any number of decimals, or an exponent."""
+    """Parse a number as JSON writers have it: with any number of decimals, or an exponent."""
 
     def convert(text: bytes) -> int:
         if not _NUMBER.fullmatch(text):
@@ -65,7 +65,7 @@ def _each_upstream(text: bytes) -> list[bytes]:
 
 
 def _with_its_unit(text: bytes) -> int:
-    """`42 msecs`, as uWSGI writes it by default."""
+    """Parse `42 msecs`, as uWSGI writes it by default."""
     number, _, unit = text.partition(b" ")
     if unit not in _UWSGI_UNITS:
         raise ValueError(text)
@@ -113,7 +113,7 @@ _SCALES_US = {"microseconds": 1, "milliseconds": 1_000, "whole seconds": 1_000_0
 
 
 def durations_us(texts: Collection[bytes], unit: str) -> list[int | None]:
-    """As `duration_us` for many at once: whole numbers in a few calls. Raises ValueError for any odd one."""
+    """Parse many durations at once: whole numbers in a few calls. Raises ValueError for any odd one."""
     scale_us = _SCALES_US.get(unit)
     if scale_us and b"".join(texts).isdigit() and max(map(len, texts)) <= LONGEST_DIGITS and b"" not in texts:
         return [value * scale_us for value in map(int, texts)]
@@ -130,7 +130,7 @@ _MONTHS = {
 
 @lru_cache(maxsize=1_024)
 def _hour_s(hour: str, offset: str) -> int:
-    """Unix seconds at which an hour such as `22/Nov/2026:13`, at an offset such as `+0100`, begins."""
+    """Find when an hour such as `22/Nov/2026:13`, at an offset such as `+0100`, begins, in Unix seconds."""
     day, month, rest = hour.split("/")
     year, hours = rest.split(":")
     shift = (int(offset[1:3]) * 60 + int(offset[3:5])) * (-60 if offset[0] == "-" else 60)
@@ -140,7 +140,7 @@ def _hour_s(hour: str, offset: str) -> int:
 
 
 def _clf_s(text: str) -> float:
-    """`22/Nov/2026:13:25:15 +0000`, with or without brackets."""
+    """Parse `22/Nov/2026:13:25:15 +0000`, with or without brackets."""
     text = text.strip("[]")
     if len(text) != 26 or text[14] != ":" or text[17] != ":":
         raise ValueError(text)
@@ -186,7 +186,7 @@ def moment_s(text: bytes) -> float | None:
 
 
 def zone_of(text: bytes) -> tzinfo | None:
-    """The offset from UTC that a logged moment is written with; None where it has none."""
+    """Find the offset from UTC that a logged moment is written with; None where it has none."""
     word = text.decode("latin-1").strip("[]")
     if match := re.search(r"([+-])(\d\d):?(\d\d)$", word):
         minutes = int(match[2]) * 60 + int(match[3])
@@ -197,12 +197,12 @@ def zone_of(text: bytes) -> tzinfo | None:
 
 
 def iso_utc(moment_s: float | None) -> str | None:
-    """Unix seconds as ISO 8601, in UTC."""
+    """Write Unix seconds as ISO 8601, in UTC."""
     return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
 
 
 @lru_cache(maxsize=4_096)
 def iso_logged(time: bytes) -> str | None:
-    """A logged moment as ISO 8601, with the log's own offset from UTC."""
+    """Write a logged moment as ISO 8601, with the log's own offset from UTC."""
     moment = moment_s(time)
     return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()

@@ -1,1 +1,1 @@
-"""The same metrics from inside the running app."""
+"""Send the same metrics from inside the running app."""

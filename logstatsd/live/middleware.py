@@ -1,4 +1,4 @@
-"""The same metrics, live: a WSGI middleware that times every request into the series that a replay fills."""
+"""Time every request in a WSGI middleware, into the series that a replay fills."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class StatsdMiddleware:
             self._complain(exchange.environ, error)
 
     def _made_meter(self) -> _Meter | None:
-        """Made at the first request: the app has all its rules then, and a server has forked its workers."""
+        """Make the meter at the first request: the app has all its rules then, and the server its workers."""
         with init_lock():
             if self._meter is None and not self._failed:
                 self._failed = True  # unless what follows succeeds: not to be tried at every request
@@ -145,7 +145,7 @@ def _no_app(_environ: WSGIEnvironment, _start_response: StartResponse) -> NoRetu
 
 
 def _wsgi_callable(app: Any) -> WSGIApplication:
-    """What to call: of a Flask app its present `wsgi_app`, since its own call will come back to us."""
+    """Choose what to call: of a Flask app its present `wsgi_app`, since its own call will come back to us."""
     if not has_url_map(app):
         return cast("WSGIApplication", app)
     if not hasattr(app, "wsgi_app"):
@@ -202,7 +202,7 @@ class TimedRequest:
         return self._start_response(status, headers, *exc_info)
 
     def over(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """The body for the server: ourselves around it, or itself where the server sends it as a file."""
+        """Give the server its body: ourselves around it, or itself where the server sends it as a file."""
         self._body = body
         self._close = getattr(body, "close", None)
         if _is_file(body, self.environ.get("wsgi.file_wrapper")):
@@ -232,14 +232,14 @@ class TimedRequest:
         return chunk
 
     def close(self) -> None:
-        """The server is done with the body: at its end, or before where the client has gone away."""
+        """End the request: the server is done with the body, or the client has gone away before its end."""
         # The server has logged by now, so a CPU time could not be in the log.
         self._record(None)
         if self._close is not None:
             self._close()
 
     def fail(self) -> None:
-        """The app raised: the client gets a 500, unless it has got another status already."""
+        """Record that the app raised: the client gets a 500, unless it has got another status already."""
         if not self._sent:
             self.status = _FAILED
         self._record(None)
@@ -276,7 +276,7 @@ class _Named(NamedTuple):
 
 
 class _Meter:
-    """Turns requests into metrics: labels, names and a client, ready to be used by many threads at once."""
+    """A maker of metrics from requests: labels, names and a client, to be used by many threads at once."""
 
     def __init__(self, loaded: LoadedApp, naming: Naming, client: Any, sample_rate: float) -> None:
         self._router = Router(loaded.snapshot())
@@ -345,6 +345,6 @@ def _routes_by_rule(rules: Iterable[object], router: Router) -> dict[int, Route]
 
 
 def _settled(undecided: Undecided, request: Any) -> Route:
-    """What Flask's own converters said of the request; the rule is kept where nobody knows any more."""
+    """Settle a request by what Flask's own converters said; the rule is kept where nobody knows any more."""
     error = getattr(request, "routing_exception", None)
     return undecided.fallback if error is None else routing_failure(error)

@@ -29,7 +29,7 @@ EXIT_TIMEOUT_S: Final = 2.0
 
 
 class Client(Protocol):
-    """What a metric is handed to: a `datadog` client, a `StatsD`, or anything with their `timing`."""
+    """A receiver of metrics: a `datadog` client, a `StatsD`, or anything with their `timing`."""
 
     def timing(
         self, metric: str, value: float, tags: list[str] | None = None, sample_rate: float | None = None
@@ -40,7 +40,7 @@ _once: dict[str, Any] = {}
 
 
 def init_lock() -> AbstractContextManager[object]:
-    """The lock under which a process makes what it makes once.
+    """Get the lock under which a process makes what it makes once.
 
     It is itself made at first use: gevent patches after a server has preloaded the app, and greenlets that
     wait for a lock from before that would block all others.
@@ -131,13 +131,13 @@ class StatsD:
     def timing(
         self, metric: str, value: float, tags: Iterable[str] | None = None, sample_rate: float | None = None
     ) -> None:
-        """One duration, in milliseconds."""
+        """Send one duration, in milliseconds."""
         self.client.timing(metric, value, self._with(tags), sample_rate)
 
     def distribution(
         self, metric: str, value: float, tags: Iterable[str] | None = None, sample_rate: float | None = None
     ) -> None:
-        """One value of a distribution, whose percentiles the Agent's backend works out over all hosts."""
+        """Send a value of a distribution, whose percentiles the Agent's backend works out over all hosts."""
         self.client.distribution(metric, value, self._with(tags), sample_rate)
 
     def count(
@@ -229,5 +229,5 @@ class TimingStats(ContextDecorator):
         return super().__call__(func)
 
     def _recreate_cm(self) -> TimingStats:
-        """A fresh instance for each call of a decorated function."""
+        """Make a fresh instance for each call of a decorated function."""
         return TimingStats(self._name, tags=self._tags, statsd=self._statsd, sample_rate=self._sample_rate)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from logstatsd.model.distribution import Distribution
 
-Row = dict[str, Any]
+ReportRow = dict[str, Any]
 
 SCHEMA = 1
 NONE = "-"
@@ -52,8 +52,8 @@ class Column(NamedTuple):
     """A column of the table: `drop` is its turn to go when the terminal is narrow, 0 never."""
 
     title: str
-    cell: Callable[[Row, Row], str]
-    sort_key: Callable[[Row], Any]
+    cell: Callable[[ReportRow, ReportRow], str]
+    sort_key: Callable[[ReportRow], Any]
     drop: int = 0
     timed: bool = False
 
@@ -85,18 +85,18 @@ COLUMNS: dict[str, Column] = {
         "cpu mean", lambda row, _: human(row.get("cpu_mean_us")), lambda row: row.get("cpu_mean_us", 0), 9
     ),
 }
-SORTS: dict[str, Callable[[Row], Any]] = {
+SORTS: dict[str, Callable[[ReportRow], Any]] = {
     **{name: column.sort_key for name, column in COLUMNS.items()},
     "errors": lambda row: row["errors_4xx"] + row["errors_5xx"],
     **{name: (lambda row, name=name: str(row.get(name) or "")) for name in DIMENSIONS},  # type: ignore[misc]
 }
 
 
-def rows(summary: Summary, sort: str = "total") -> list[Row]:
+def rows(summary: Summary, sort: str = "total") -> list[ReportRow]:
     """One dictionary a group, named as in the JSON report, sorted; by requests if nothing was timed."""
     found = []
     for (route, values), group in summary.groups.items():
-        row: Row = {}
+        row: ReportRow = {}
         if "rule" in summary.by:
             row["rule"] = route.rule
         if {"rule", "endpoint"} & set(summary.by):
@@ -111,9 +111,9 @@ def rows(summary: Summary, sort: str = "total") -> list[Row]:
     return found
 
 
-def _numbers(group: Group) -> Row:
+def _numbers(group: Group) -> ReportRow:
     wall, cpu = group.wall, group.cpu
-    numbers: Row = {
+    numbers: ReportRow = {
         "requests": group.requests,
         "errors_4xx": group.errors_4xx,
         "errors_5xx": group.errors_5xx,
@@ -165,7 +165,7 @@ def as_csv(summary: Summary, sort: str) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def table_rows(summary: Summary, sort: str) -> list[Row]:
+def table_rows(summary: Summary, sort: str) -> list[ReportRow]:
     """The rows a person sees: the matched ones, then one line for each outcome without a rule."""
     found = [row for row in rows(summary, sort) if row["outcome"] == "matched"]
     for fixed in FIXED:

@@ -1,1 +1,1 @@
-"""From a logged request to the rule that Flask matched."""
+"""Find the rule that Flask matched, for a logged request."""

@@ -1,4 +1,4 @@
-"""The app's side of routing: its url_maps as a snapshot, and its own answer where a Router is undecided."""
+"""Load the app, export its url_maps as a snapshot, and ask it where a Router is undecided."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # A host that no app is configured for, to see what an app makes of one.
 PROBE: Final = "logstatsd-probe"
-REMEMBERED: Final = 32_768
+MAX_RESOLVED: Final = 32_768
 
 
 def load(specs: Sequence[str]) -> LoadedApp:
@@ -55,7 +55,7 @@ def load(specs: Sequence[str]) -> LoadedApp:
 
 
 def from_object(app: Any) -> LoadedApp:
-    """The same for an app that is loaded already."""
+    """Make the same of an app that is loaded already."""
     mounts = mounted_apps(app)
     if not mounts:
         raise AppError(f"not a Flask app: {type(app).__name__!r} has no url_map")
@@ -63,7 +63,7 @@ def from_object(app: Any) -> LoadedApp:
 
 
 def from_flask_cli(info: ScriptInfo) -> LoadedApp:
-    """The app that the `flask` command was told of, by its own `--app` or as it finds one."""
+    """Load the app that the `flask` command was told of, by its own `--app` or as it finds one."""
     spec = info.app_import_path or "the app"
     with isolated(), explained(spec, spec):
         return from_object(info.load_app())
@@ -81,7 +81,7 @@ class LoadedApp:
         self._failing: set[str] = set()
 
     def snapshot(self) -> dict[str, Any]:
-        """All that a Router needs, as plain data."""
+        """Export all that a Router needs, as plain data."""
         return {
             KEY: VERSION,
             "app_name": self.app_name,
@@ -96,7 +96,7 @@ class LoadedApp:
                 yield from rules(mount.app.url_map)
 
     def resolve(self, undecided: Undecided) -> tuple[Route, bool]:
-        """What the app itself makes of a request, and whether that is proven.
+        """Ask the app itself about a request, and tell whether its answer is proven.
 
         A converter that fails for want of a database or the like is not asked again: its rules are kept.
         """
@@ -113,7 +113,7 @@ class LoadedApp:
                 self._failing.update([culprit] if culprit else undecided.converters)
                 return undecided.fallback, False
             answer = UNMATCHED, True  # Werkzeug's own converter broke, as it does when serving
-        if len(self._answers) >= REMEMBERED:
+        if len(self._answers) >= MAX_RESOLVED:
             self._answers.clear()
         self._answers[undecided] = answer
         return answer
@@ -135,7 +135,7 @@ class LoadedApp:
 
 
 def routing_failure(error: BaseException) -> Route:
-    """The label of a request that was not routed; Flask keeps the reason as `routing_exception`."""
+    """Label a request that was not routed; Flask keeps the reason as `routing_exception`."""
     if isinstance(error, (RequestRedirect, BuildError)):  # the latter where the app cannot make the URL
         return REDIRECT
     if isinstance(error, MethodNotAllowed) and _by_matching(error):
@@ -161,7 +161,7 @@ def _by_matching(error: BaseException) -> bool:
 
 
 def _culprit(error: BaseException) -> str | None:
-    """The converter in whose code this was raised, if it was in one's."""
+    """Find the converter in whose code this was raised, if it was in one's."""
     culprit = None
     trace = error.__traceback__
     while trace is not None:
@@ -180,7 +180,7 @@ def _mount_data(mount: Mounted) -> dict[str, Any]:
 
 
 def _binding(app: Any) -> dict[str, str]:
-    """What Flask binds the map to, seen by asking it: its versions differ where SERVER_NAME is set."""
+    """Find what Flask binds the map to, by asking it: its versions differ where SERVER_NAME is set."""
     url_map: Map = app.url_map
     server_name = str(app.config.get("SERVER_NAME") or "") if hasattr(app, "config") else ""
     domain = _probed(app, PROBE)
@@ -198,7 +198,7 @@ def _binding(app: Any) -> dict[str, str]:
 
 
 def _probed(app: Any, host: str) -> str | None:
-    """The domain that the app's map is bound to for a request with this Host."""
+    """Find the domain that the app's map is bound to for a request with this Host."""
     if not isinstance(app, Flask):
         return None
     try:

@@ -41,7 +41,7 @@ class Mounted(NamedTuple):
 
 
 def load_spec(spec: str) -> Any:
-    """The object that a spec names, as Flask's `--app` takes it; "" is FLASK_APP, or what is found."""
+    """Import the object that a spec names, as Flask's `--app` takes it; "" is FLASK_APP, or what is found."""
     with isolated():
         load_dotenv()
         spec = spec or os.environ.get("FLASK_APP", "")
@@ -97,7 +97,7 @@ FIRST_NAMES = ("app", "application")
 
 
 def _split(spec: str) -> tuple[str, str]:
-    """Module or path, and name; a colon before a slash belongs to a path (C:\\web.py)."""
+    """Split off the name from a module or path; a colon before a slash belongs to a path (C:\\web.py)."""
     at = spec.find(":")
     while at >= 0 and spec[at + 1 : at + 2] in {"\\", "/"}:
         at = spec.find(":", at + 1)
@@ -120,7 +120,7 @@ def _imported(path: str) -> ModuleType:
 
 
 def _evaluated(module: ModuleType, name: str, spec: str) -> Any:
-    """`app`, `factory`, `factory("x", debug=True)` as Flask takes them; also `obj.attr`, which it refuses."""
+    """Evaluate `app`, `factory`, `factory("x", debug=True)` as Flask does, and `obj.attr`, as it does not."""
     try:
         expression = ast.parse(name, mode="eval").body
         called = isinstance(expression, ast.Call)
@@ -191,7 +191,7 @@ def _one_line(text: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where the app raised it: its own innermost line, not that of a library that it called."""
+    """Find where the app raised it: its own innermost line, not that of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_apps(frame.filename)]
@@ -209,7 +209,7 @@ def has_url_map(candidate: object) -> bool:
 
 
 def _attribute(candidate: Any, name: str) -> Any:
-    """An attribute or None, of objects that may be anything: flask.request fails outside of a request."""
+    """Get an attribute or None, of objects that may be anything: flask.request fails outside of a request."""
     try:
         return getattr(candidate, name, None)
     except Exception:
@@ -217,7 +217,7 @@ def _attribute(candidate: Any, name: str) -> Any:
 
 
 def mounted_apps(candidate: Any, prefix: str = "") -> list[Mounted]:
-    """The apps that a WSGI callable consists of, the outermost first; empty if there is none in it.
+    """List the apps that a WSGI callable consists of, the outermost first; empty if there is none in it.
 
     Looks through what wraps an app (ProxyFix and the like), and into what mounts several
     (DispatcherMiddleware), also where that stands inside, as the app's own `wsgi_app`.

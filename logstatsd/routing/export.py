@@ -1,4 +1,4 @@
-"""A url_map as a snapshot's plain data: the only file that reads Werkzeug's state tree."""
+"""Export a url_map as a snapshot's plain data: the only module that reads Werkzeug's state tree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def map_data(url_map: Map) -> dict[str, Any]:
-    """What a Router needs to know of a map."""
+    """Export what a Router needs to know of a map."""
     url_map.update()
     with _understood():
         return {
@@ -40,7 +40,7 @@ def map_data(url_map: Map) -> dict[str, Any]:
 
 
 def rules(url_map: Map) -> Iterator[Rule]:
-    """The rules that `map_data` holds, in its order."""
+    """List the rules that `map_data` holds, in its order."""
     url_map.update()
     return (rule for rule, _ in _walked(url_map._matcher._root, []))
 
@@ -58,7 +58,7 @@ def _understood() -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _habits() -> dict[str, Any]:
-    """How the installed Werkzeug does what its versions do differently, seen by trying it."""
+    """Try out how the installed Werkzeug does what its versions do differently."""
     merging = Map([Rule("/a/b", endpoint="")])
     unmerged = Map([Rule("/a/b", endpoint="", merge_slashes=False)])
     number = Map([Rule("/<int:n>", endpoint="")])
@@ -95,7 +95,7 @@ def _groups_by_number() -> bool:
 
 
 def _walked(state: Any, parts: list[Any]) -> Iterator[tuple[Rule, list[Any]]]:
-    """The rules of the state tree with their parts, in an order from which the same tree grows again."""
+    """List the rules of the state tree with their parts, in an order from which the same tree grows again."""
     for rule in state.rules:
         yield rule, parts
     for content, after in state.static.items():
@@ -116,7 +116,7 @@ def _part_data(part: Any) -> dict[str, Any]:
 
 
 def _groups(part: Any) -> list[int]:
-    """Which groups of a part's pattern hold its variables."""
+    """Find which groups of a part's pattern hold its variables."""
     pattern = re.compile(part.content)
     named = {k[11:]: at for k, at in pattern.groupindex.items() if k.startswith("__werkzeug_")}
     if not named:  # before Werkzeug 2.3: all of them
@@ -194,7 +194,7 @@ def class_name(converter: BaseConverter) -> str:
 
 
 def _default_redirects(rule: Rule) -> list[dict[str, Any]]:
-    """When Werkzeug redirects to another rule of the endpoint, whose defaults say the same."""
+    """Find when Werkzeug redirects to another rule of the endpoint, whose defaults say the same."""
     redirects = []
     for other in rule.map.iter_rules(rule.endpoint):
         if other is rule:

@@ -1,4 +1,4 @@
-"""One url_map as a tree of precompiled parts, walked exactly as Werkzeug's own matcher walks its states."""
+"""Match paths with one url_map: a tree of precompiled parts, walked exactly as Werkzeug walks its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FailedError(Exception):
 
 
 class Value:
-    """How the text of one variable becomes a value, as far as matching depends on it."""
+    """The conversion of one variable from text to a value, as far as matching depends on it."""
 
     __slots__ = ("_convert", "_digits", "_error", "_high", "_kind", "_low", "custom", "name", "safe")
 
@@ -80,7 +80,7 @@ def _number(bound: object) -> float | None:
 
 
 class Rule:
-    """What a leaf of the tree needs to know of a rule."""
+    """A rule, as far as a leaf of the tree needs to know it."""
 
     __slots__ = (
         "merge",
@@ -185,14 +185,14 @@ class Siblings:
 
 
 def _literal_ends(pattern: str) -> tuple[str, str]:
-    """The plain text before the first group of a pattern and after its last one."""
+    """Find the plain text before the first group of a pattern and after its last one."""
     head = re.match(r"(?:[^\\(]|\\.)*", pattern, re.DOTALL)
     tail = re.search(r"(?<!\\)(?:\\\\)*\)((?:[^\\)]|\\.)*)\\Z\Z", pattern, re.DOTALL)
     return _unescaped(head[0] if head else ""), _unescaped(tail[1] if tail else "")
 
 
 def _unescaped(escaped: str) -> str:
-    """What `re.escape` made this of; nothing if it is not such text."""
+    """Undo `re.escape`; give nothing if this is not such text."""
     text = re.sub(r"\\(.)", r"\1", escaped, flags=re.DOTALL)
     return text if re.escape(text) == escaped else ""
 
@@ -207,12 +207,7 @@ Seen = list["tuple[re.Match[str], tuple[int, ...]] | None"]
 def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a tenth of its time
     state: State, parts: list[str], at: int, end: int, method: str, websocket: bool, seen: Seen
 ) -> Rule | str | None:
-    """Match parts[at:end] from a state on: a rule, SLASH_REQUIRED or None, as Werkzeug's `_match`.
-
-    The groups of what matched are left in `seen`, last part first.
-    """
-    found: Rule | str | None
-    part = ""
+    """Match parts[at:end] as Werkzeug's `_match` does; the groups are left in `seen`, last part first."""
     for at in range(at, end):  # noqa: B020, PLR1704
         part = parts[at]
         child = state.through.get(part)
@@ -229,10 +224,8 @@ def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a
         found = _walk(child, parts, after, end, method, websocket, seen)
         if found is not None:
             return found
-    siblings = state.siblings
-    for match, final, slash, groups, child in (
-        state.dynamic if siblings is None else siblings.that_may_match(part)
-    ):
+    transitions = state.dynamic if state.siblings is None else state.siblings.that_may_match(part)
+    for match, final, slash, groups, child in transitions:
         hit = match("/".join(parts[at:end]) if final else part)
         if hit is None:
             continue
@@ -253,7 +246,7 @@ def _walk(  # noqa: C901, PLR0912, PLR0917 - the hot loop: every call saved is a
 
 
 def _leaf(state: State, method: str, websocket: bool, seen: Seen) -> Rule | str | None:
-    """All parts are taken: the rule that ends here, or does with a slash more."""
+    """Find the rule that ends here, where all parts are taken, or that does with a slash more."""
     if state.rules:
         found = _first(state.rules, method, websocket, seen)
         if found is not None:
@@ -340,7 +333,7 @@ class UrlMap:
                     self._starts[domain] = state.static[""]
 
     def decide(self, domain: str, path: str, method: str, websocket: bool) -> Route | Undecided:
-        """The label of a request, or the question that only the app can answer."""
+        """Give the label of a request, or the question that only the app can answer."""
         parts = path.split("/")
         end = len(parts)
         start = self._starts.get(domain)
@@ -367,7 +360,7 @@ class UrlMap:
     def _converted(  # noqa: PLR0917
         self, rule: Rule, seen: Seen, domain: str, path: str, method: str, websocket: bool
     ) -> Route | Undecided:
-        """What a hit comes to once its values are looked at."""
+        """Look at the values of a hit, and give what it comes to."""
         texts = [hit[0][group] for hit in reversed(seen) if hit is not None for group in hit[1]]
         values: dict[str, Any] = {}
         custom: list[str] = []

@@ -43,9 +43,9 @@ HTTP_METHODS: Final = frozenset(
 )
 
 # What is remembered is bounded in number and, by leaving long ones out, in bytes: at most some 15 MB.
-REMEMBERED: Final = 32_768
-LONGEST_REMEMBERED: Final = 256
-REMEMBERED_HOSTS: Final = 1_024
+MAX_ANSWERS: Final = 32_768
+MAX_REQUEST_CHARS: Final = 256
+MAX_HOSTS: Final = 1_024
 
 _HEX: Final = "0123456789ABCDEFabcdef"
 _BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
@@ -55,7 +55,7 @@ _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
 def _unquoted(path: bytes) -> bytes:
-    """As `urllib.parse.unquote_to_bytes`, whose import costs more than all of this."""
+    """Decode as `urllib.parse.unquote_to_bytes` does, whose import costs more than all of this."""
     first, *escapes = path.split(b"%")
     decoded = [first]
     for escape in escapes:
@@ -81,7 +81,7 @@ class _Mount:
             self.map = UrlMap(data, index)
 
     def shown(self, rule: Mapping[str, Any]) -> str:
-        """The rule as a label: host or mount prefix before it, where there is one."""
+        """Write the rule as a label: host or mount prefix before it, where there is one."""
         domain = str(rule.get("domain", ""))
         if self.bound_to == "fixed":
             domain = ""  # the same for every request that this map matches
@@ -90,11 +90,11 @@ class _Mount:
         return f"{domain}{self.prefix}{rule['rule']}"
 
     def domain(self, host: str) -> str | None:
-        """What Flask binds the map to for this Host; None for one that it answers 400."""
+        """Find what Flask binds the map to for this Host; None for one that it answers 400."""
         if self.bound_to == "fixed":
             return self.name
         if host not in self._domains:
-            if len(self._domains) >= REMEMBERED_HOSTS:
+            if len(self._domains) >= MAX_HOSTS:
                 self._domains.clear()
             self._domains[host] = self._bound(host)
         return self._domains[host]
@@ -139,15 +139,15 @@ class _Memory(dict[tuple[str, bytes, str, bool], Route | Undecided]):
 
     def __missing__(self, key: tuple[str, bytes, str, bool]) -> Route | Undecided:
         answer = self._router.walk(*key)
-        if len(key[1]) + len(key[0]) + len(key[2]) <= LONGEST_REMEMBERED:
-            if len(self) >= REMEMBERED:
+        if len(key[1]) + len(key[0]) + len(key[2]) <= MAX_REQUEST_CHARS:
+            if len(self) >= MAX_ANSWERS:
                 self.clear()
             self[key] = answer
         return answer
 
 
 class Router:
-    """Labels requests with what Flask matched, from a snapshot of the app's url_map(s) alone.
+    """Label requests with what Flask matched, from a snapshot of the app's url_map(s) alone.
 
     `strip_prefix` is what a server in front takes off the target: the raw one, or, if `normalised_prefix`,
     of the decoded and resolved one (nginx's `proxy_pass http://up/;`, with a URI). A target outside it never
@@ -203,19 +203,19 @@ class Router:
 
     @property
     def snapshot(self) -> dict[str, Any]:
-        """What it was built from."""
+        """The snapshot that it was built from."""
         return self._made_of[0]
 
     def clean_method(self, method: str) -> str:
-        """The method as a label: one of HTTP's or the app's own, `_OTHER` for anything else."""
+        """Make the method a label: one of HTTP's or the app's own, `_OTHER` for anything else."""
         return method if method in self.methods else OTHER_METHOD
 
     def match(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
-        """What a request is labelled with; answers are remembered."""
+        """Label a request; answers are remembered."""
         return self._memory[method, target, host, websocket]
 
     def walk(self, method: str, target: bytes, host: str = "", websocket: bool = False) -> Route | Undecided:
-        """As `match`, but not remembered: for a caller with a memory of its own."""
+        """Label a request without remembering the answer: for a caller with a memory of its own."""
         if method not in self.methods and method != method.upper():
             return UNMATCHED  # no server passes it on
         path = target.decode("latin-1")
@@ -234,7 +234,7 @@ class Router:
         return self._at_mount(path, method, host, websocket)
 
     def _decoded(self, target: bytes) -> str | None:
-        """The path that the app saw; None for what is outside the prefix."""
+        """Decode the path that the app saw; None for what is outside the prefix."""
         if target[:1] != b"/":
             target = _after_authority(target)
         if not self._at:
@@ -256,14 +256,14 @@ class Router:
         return mount.map.decide(domain, path, method, websocket)
 
     def _mounted(self, path: str) -> tuple[_Mount | None, str]:
-        """The mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
+        """Find the mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
         for prefix, mount in self._prefixed:
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"/", ""}:
                 return mount, path[len(prefix) :]
         return self._mounts.get(""), path
 
     def _stripped(self, target: bytes) -> bytes | None:
-        """The target without the prefix that a server in front took off; None where it is outside."""
+        """Take off the prefix that a server in front took off; None where it is outside."""
         rest = target[len(self._at) :]
         if not target.startswith(self._at) or (rest[:1] not in {b"/", b""} and rest[:3].upper() != b"%2F"):
             return None
@@ -289,13 +289,13 @@ def _add(mount: _Mount, url_map: UrlMap, data: Mapping[str, Any]) -> RuleInfo:
 
 
 def _after_authority(target: bytes) -> bytes:
-    """The path of an absolute-form target (nginx takes none as `/`); any other is left as it is."""
+    """Find the path of an absolute-form target (nginx takes none as `/`); any other is left as it is."""
     authority = _AUTHORITY.match(target)
     return target if authority is None else target[authority.end() :] or b"/"
 
 
 def _normalised(target: bytes) -> bytes | None:
-    """The target as nginx normalises it: decoded, slashes merged, dots resolved; None where that fails."""
+    """Normalise a target as nginx does: decoded, slashes merged, dots resolved; None where that fails."""
     parts: list[bytes] = []
     decoded = _unquoted(target)
     segments = _MANY_SLASHES.sub(b"/", decoded).split(b"/")

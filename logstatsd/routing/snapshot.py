@@ -1,4 +1,4 @@
-"""The file that stands in for an app: its routes as plain, versioned data that is stable to diff.
+"""Read and write the snapshot that stands in for an app: its routes as plain, versioned data.
 
 Top level: `logstatsd_routes` (the version), `app_name`, `werkzeug` (its version) and `mounts`, each with
 
@@ -52,7 +52,7 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
 
 
 def check_version(data: dict[str, Any], name: str = "snapshot of routes") -> None:
-    """Refuse a snapshot that a version with another idea of its shape made."""
+    """Refuse a snapshot that was written in another version of this form."""
     if data.get(KEY) != VERSION:
         raise AppError(
             f"{name}: version {data.get(KEY)!r} of the routes is not understood, only {VERSION}; {AGAIN}"
@@ -60,5 +60,5 @@ def check_version(data: dict[str, Any], name: str = "snapshot of routes") -> Non
 
 
 def dump_snapshot(data: dict[str, Any]) -> str:
-    """A snapshot as text: sorted keys, one item a line, so that a diff shows a route's change alone."""
+    """Write a snapshot as text: sorted keys, one item a line, so that a diff shows a route's change alone."""
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -45,7 +45,7 @@ REMEMBERED_DURATIONS = 65_536
 
 
 class LineReader:
-    """Reads the entries of one log format; lines outside the window are left out.
+    """A reader of the entries of one log format; lines outside the window are left out.
 
     With `query` off, targets come without their queries, so that fewer differ.
     """
@@ -90,11 +90,11 @@ class LineReader:
         return self._labels.roles
 
     def position(self, role: str) -> int:
-        """Where a row has a role; where the log has none of it, an empty value of a row that fits."""
+        """Find where a row has a role; where the log has none of it, an empty value of a row that fits."""
         return self._column.get(role, -1)
 
     def entry(self, offset: int, line: bytes, row: Row) -> Entry | None:
-        """What one line says; None where it is outside the window."""
+        """Make the entry of one line; None where it is outside the window."""
         if len(line) > LINE_LIMIT:
             return Entry(offset, line, TOO_LONG)
         if not row[self.position("status")]:
@@ -136,7 +136,7 @@ class LineReader:
         return self.log_format.unescape(value) if b"\\" in value or not value.isascii() else value
 
     def heads(self, data: bytes) -> Counter[Row]:
-        """How many lines of a chunk have the same columns of `roles` and status."""
+        """Count the lines of a chunk that have the same columns of `roles` and status."""
         counts: Counter[Row] = Counter()
         time = self.position("time")
         key = itemgetter(*map(self.position, self.roles), self.position("status"))
@@ -147,7 +147,7 @@ class LineReader:
 
 
 class StretchReader:
-    """Reads the lines of one log one by one, whichever formats they are in."""
+    """A reader of the lines of one log one by one, whichever formats they are in."""
 
     def __init__(self, choice: FormatChoice, router: Router, window: Window | None = None) -> None:
         self._known = KnownFormats(choice)
@@ -203,7 +203,7 @@ class StretchReader:
 
 
 def entry_of(reader: LineReader | None, offset: int, line: bytes, row: Row) -> Entry | None:
-    """What one line says; None where it is outside the window."""
+    """Make the entry of one line; None where it is outside the window."""
     if reader is None:
         reason = TOO_LONG if len(line) > LINE_LIMIT else "no match" if line.strip() else "empty"
         return Entry(offset, line, reason)
@@ -219,7 +219,7 @@ class Unmatched(NamedTuple):
 
 @dataclass
 class TargetCount:
-    """What a worker does for `routes`: tallies a chunk, and counts the targets that no rule matched."""
+    """The work for `routes`: tally a chunk, and count the targets that no rule matched."""
 
     scan: Scan
     kept: int = 1_000

@@ -1,4 +1,4 @@
-"""Log lines to JSON Lines, in order: what workers do for `normalize`."""
+"""Turn log lines into JSON Lines, in order: the work for `normalize`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import Route, Undecided
 from logstatsd.scan.entries import Entry, LineReader, StretchReader, entry_of
+from logstatsd.scan.remembered import Remembered
 from logstatsd.scan.run import KEPT_SCANNERS
 from logstatsd.scan.scanner import slices
 from logstatsd.scan.stretches import Stretch, Stretches
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from logstatsd.formats.known import FormatChoice
     from logstatsd.formats.logformat import Row
     from logstatsd.model.batch import Window
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from logstatsd.scan.run import Task
     from logstatsd.sources.source import Chunk
 
-REMEMBERED = 65_536
+MAX_PARTS = 65_536
+"""How many different times, durations and labels are remembered as JSON."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Normalized:
 
 
 class Wanted(NamedTuple):
-    """What `normalize` leaves out, and whether it adds the logged target."""
+    """The choices of `normalize`: what it leaves out, and whether it adds the logged target."""
 
     window: Window | None = None
     target: bool = False
@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
 
 @dataclass
 class Normalize:
-    """What a worker does for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
+    """The work for `normalize`: a chunk as JSON Lines. What only the app can tell is left to do."""
 
     choices: tuple[FormatChoice, ...]
     router: Router
@@ -73,7 +73,7 @@ class Normalize:
 
 
 class _Writer:
-    """Writes the lines of one log, whichever formats they are in."""
+    """A writer of the lines of one log, whichever formats they are in."""
 
     def __init__(self, choice: FormatChoice, router: Router, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -81,7 +81,7 @@ class _Writer:
         self._texts: dict[LineReader, _LineText] = {}
 
     def write(self, chunk: Chunk) -> Normalized:
-        """A chunk as JSON Lines."""
+        """Write a chunk as JSON Lines."""
         done, text = Normalized(chunk.path, offset=chunk.offset), []
         start, offset, number = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset, 0
         current: LineReader | None = None
@@ -125,7 +125,7 @@ class _Writer:
 
 
 class _LineText:
-    """Writes lines of one format as JSON; the parts of a line that recur are remembered.
+    """A writer of lines of one format as JSON; the parts of a line that recur are remembered.
 
     A part that is empty sends its line the slow way: one that is outside the window, excluded, Undecided or
     rejected.
@@ -133,14 +133,14 @@ class _LineText:
 
     def __init__(self, reader: LineReader, wanted: Wanted) -> None:
         self._reader, self._wanted = reader, wanted
-        self._times = _Remembered(lambda time: _quoted(iso_logged(time)) if reader.inside(time) else "")
-        self._durations = _Remembered(self._duration)
-        self._labels = _Remembered(self._label)
+        self._times = Remembered(self._moment, MAX_PARTS)
+        self._durations = Remembered(self._duration, MAX_PARTS)
+        self._labels = Remembered(self._label, MAX_PARTS)
         self._status, self._time, self._took = map(reader.position, ("status", "time", "duration"))
         self._key = itemgetter(*map(reader.position, reader.roles), self._status)
 
     def written(self, line: bytes, row: Row) -> str:
-        """What follows the offset of a line; nothing for one to be written the slow way."""
+        """Write what follows the offset of a line; nothing for one to be written the slow way."""
         if (
             row[self._status]
             and len(line) <= LINE_LIMIT
@@ -151,6 +151,9 @@ class _LineText:
             target = _target(self._reader.target(row)) if self._wanted.target else ""
             return f', "time": {when}, {label}, "duration_us": {took}{target}}}\n'
         return ""
+
+    def _moment(self, text: bytes) -> str:
+        return _quoted(iso_logged(text)) if self._reader.inside(text) else ""
 
     def _duration(self, text: bytes) -> str:
         try:
@@ -166,21 +169,8 @@ class _LineText:
         return f'{_label(method, route)}, "status": {int(status)}'
 
 
-class _Remembered(dict):  # type: ignore[type-arg]
-    """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
-
-    def __init__(self, work_out: Callable[..., str]) -> None:
-        self._work_out = work_out
-
-    def __missing__(self, key: bytes | Row) -> str:
-        if len(self) >= REMEMBERED:
-            self.clear()
-        found = self[key] = self._work_out(key)
-        return found
-
-
 def as_line(path: str, entry: Entry, route: Route | None, *, target: bool) -> str:
-    """One line of JSON for an entry."""
+    """Write one line of JSON for an entry."""
     start = f'{{"file": {_quoted(path)}, "offset": {entry.offset}, '
     if entry.rejected or route is None:
         return f'{start}"rejected": {_quoted(entry.rejected)}}}\n'

@@ -6,18 +6,18 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from logstatsd.formats.logformat import Row
 from logstatsd.model.route import NOT_THE_APP, Route, Undecided
+from logstatsd.scan.remembered import Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from logstatsd.formats.logformat import LogFormat
+    from logstatsd.formats.logformat import LogFormat, Row
     from logstatsd.routing.router import Router
 
-REMEMBERED = 65_536
-
-LONGEST_REMEMBERED = 512
+MAX_LABELS = 65_536
+MAX_HEAD_BYTES = 512
+"""What is remembered of request heads: so many, and none that is longer."""
 
 _NO_PATH = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(?:[?#].*)?$")
 
@@ -56,11 +56,11 @@ class Labels:
         # of `GET http://host`, nginx makes a path of `/`, gunicorn an empty one
         self._keeps_empty_paths = log_format.server == "gunicorn"
         self._by_route: dict[tuple[int, str], Label] = {}
-        self._remembered = _Remembered(self._label)
+        self._remembered = Remembered(self._label, MAX_LABELS, _is_short)
 
     def make_room(self) -> None:
         """Forget everything once too much is known: where many requests are left undecided."""
-        if len(self.known) > REMEMBERED:
+        if len(self.known) > MAX_LABELS:
             self.known.clear()
             self._by_route.clear()
             self._remembered.clear()
@@ -125,16 +125,5 @@ class Labels:
         return label
 
 
-class _Remembered(dict[bytes | Row, Label]):
-    """A dictionary that works out what it lacks, and starts afresh rather than grow too large."""
-
-    def __init__(self, work_out: Callable[[bytes | Row], Label]) -> None:
-        self._work_out = work_out
-
-    def __missing__(self, head: bytes | Row) -> Label:
-        label = self._work_out(head)
-        if (len(head) if isinstance(head, bytes) else sum(map(len, head))) <= LONGEST_REMEMBERED:
-            if len(self) >= REMEMBERED:
-                self.clear()
-            self[head] = label
-        return label
+def _is_short(head: bytes | Row) -> bool:
+    return (len(head) if isinstance(head, bytes) else sum(map(len, head))) <= MAX_HEAD_BYTES

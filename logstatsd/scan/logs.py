@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEAD = 1 << 18
 """Bytes at the head of a log by which its format is found."""
-LOOKED_AT = 1 << 14
+BYTES_LOOKED_AT = 1 << 14
 """Bytes of them in which the first time is looked for."""
 PLACES = 8
 """How many places of a file are looked at where its head fits no format."""
@@ -71,8 +71,8 @@ def _open(source: sources.Source, given: str, roles: dict[str, str]) -> Log:
     chosen = found.log_format
     for role, name in roles.items():
         chosen = chosen.assign(role, name)
-    _ = chosen.chosen
-    moments = map(line_time(chosen), head[:LOOKED_AT].splitlines())
+    chosen.validate()
+    moments = map(line_time(chosen), head[:BYTES_LOOKED_AT].splitlines())
     return Log(
         source,
         found._replace(log_format=chosen),
@@ -102,7 +102,7 @@ def _zone(head: bytes, log_format: LogFormat) -> tzinfo | None:
     if "time" not in reader.columns:
         return None
     column = reader.columns.index("time")
-    times = (row[column] for row in reader.rows(head[:LOOKED_AT].rpartition(b"\n")[0] + b"\n"))
+    times = (row[column] for row in reader.rows(head[:BYTES_LOOKED_AT].rpartition(b"\n")[0] + b"\n"))
     return zone_of(next(filter(None, times), b""))
 
 

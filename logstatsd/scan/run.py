@@ -1,4 +1,4 @@
-"""From paths and an app to settled Batches: what `report`, `replay` and the others have in common."""
+"""Scan whole logs: the pass over them that `report`, `replay` and the others share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from logstatsd import engine
 from logstatsd.scan.logs import Log, line_time
 from logstatsd.scan.stretches import FormatChanges, Stretches, StretchScanner
 from logstatsd.sources import source as sources
+from logstatsd.sources.compression import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from logstatsd.model.batch import Batch, Window
     from logstatsd.routing.router import Router
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 SERIAL_BELOW = 12 << 20
 """Worker processes take longer to start than this many bytes take to scan."""
@@ -49,7 +50,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Scan:
-    """What a worker does: tally a chunk, in pieces of at most `lines` lines (0: in one). It pickles small.
+    """The work on a chunk: tally it, in pieces of at most `lines` lines (0: in one). It pickles small.
 
     `choices` tells for each log where reading it begins.
     """
@@ -119,7 +120,7 @@ class Run:
             yield from pieces
 
     def scan(self) -> Scan:
-        """What a worker is to do for the tally."""
+        """Make the work for a tally."""
         return Scan(self.choices, self.router, self.window, self.bucket_s, self.lines)
 
     @property
@@ -127,7 +128,7 @@ class Run:
         """For each log, where reading it begins."""
         return tuple(log.choice for log in self.logs)
 
-    def over(self, work: Callable[[Task], Result]) -> Iterator[Result]:
+    def over(self, work: Callable[[Task], _Result]) -> Iterator[_Result]:
         """Do some work on every chunk of all logs; results in order. Raises InputError, WorkerError."""
         logs = [(number, log) for number, log in enumerate(self.logs) if not log.is_empty]
         tasks = (Task(number, chunk) for number, log in logs for chunk in self._chunks(log))
@@ -137,7 +138,7 @@ class Run:
 
     def _is_long(self, logs: list[Log]) -> bool:
         sizes = [log.source.total_bytes() for log in logs]
-        packed = [1 if log.source.kind == "plain" else PACKED for log in logs]
+        packed = [1 if log.source.kind == PLAIN else PACKED for log in logs]
         return None in sizes or sum(map(mul, filter(None, sizes), packed)) >= SERIAL_BELOW
 
     def _chunks(self, log: Log) -> Iterable[sources.Chunk]:

@@ -15,7 +15,7 @@ class Resolver(Protocol):
     """The loaded app, as far as settling needs it."""
 
     def resolve(self, undecided: Undecided) -> tuple[Route, bool]:
-        """What the app makes of a request, and whether that is proven."""
+        """Ask the app about a request, and tell whether its answer is proven."""
         ...
 
 
@@ -42,7 +42,7 @@ class Settler:
         return batch
 
     def route(self, undecided: Undecided) -> tuple[Route, bool]:
-        """What the app makes of a request, and whether that is proven."""
+        """Ask the app about a request, and tell whether its answer is proven."""
         return self.app.resolve(undecided) if self.app else (undecided.fallback, False)
 
     def note(self, route: Route, requests: int = 1) -> None:

@@ -27,7 +27,7 @@ NEWLINE = re.compile(b"\n")
 
 
 class Stretch(NamedTuple):
-    """Where lines of a format begin: the line's number in the chunk, from 0, its byte there, its time."""
+    """The beginning of lines of one format: its line in the chunk, from 0, its byte there, its time."""
 
     log_format: LogFormat
     line: int
@@ -147,7 +147,7 @@ def _lines(data: bytes) -> list[bytes]:
 def _stretches(
     data: bytes, main: LogFormat | None, lines: int, taken: dict[int, LogFormat], rejected: set[int]
 ) -> Stretches:
-    """Which format each stretch of a chunk is in; rejected lines are part of the stretch around them."""
+    """Find which format each stretch of a chunk is in; rejected lines are part of the stretch around them."""
     found = Stretches()
     if main and not taken:
         if lines > len(rejected):
@@ -244,7 +244,7 @@ class FormatChanges:
         return list(dict.fromkeys(each for met in self.by_log.values() for each in met))
 
     def summary(self) -> list[str]:
-        """What to tell at the end of logs whose changes were too many to be told one by one."""
+        """Tell at the end of logs whose changes were too many to be told one by one."""
         return [
             f"{path}: its format changed {changes:,} times in all"
             for path, changes in self._changes.items()

@@ -1,1 +1,1 @@
-"""Logs as bytes: files, streams and compressed files, in chunks of whole lines."""
+"""Find logs, and read them as chunks of whole lines: files, streams and compressed files."""

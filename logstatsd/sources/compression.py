@@ -1,4 +1,4 @@
-"""Compressed logs: told by their first bytes, decoded in small pieces, read ahead in a thread."""
+"""Decode compressed logs: told by their first bytes, in small pieces, read ahead in a thread."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PLAIN = "plain"
+"""The kind of a file that is not compressed."""
+
 MAGIC_LENGTH = 6
 # What a corrupt byte can spoil before it is at most one step of compressed bytes.
 READ_STEP = 16 << 10
@@ -29,7 +32,7 @@ class DamagedError(Exception):
 
 
 class Decompressor(Protocol):
-    """What the decompressors of `bz2`, `lzma` and `compression.zstd` have in common."""
+    """The interface that the decompressors of `bz2`, `lzma` and `compression.zstd` share."""
 
     @property
     def eof(self) -> bool: ...
@@ -63,7 +66,7 @@ class _Inflate:
 
 
 class Decoder(NamedTuple):
-    """How to make a decompressor for one stream, and what it raises on corrupt data."""
+    """The maker of a decompressor for one stream, and the error that it raises on corrupt data."""
 
     new: Callable[[], Decompressor]
     errors: type[Exception]
@@ -127,7 +130,7 @@ FOREIGN = {
 
 
 def kind_of(name: str, first: bytes) -> str:
-    """Name the kind of a file by its first MAGIC_LENGTH bytes: "plain" or a key of CODECS.
+    """Name the kind of a file by its first MAGIC_LENGTH bytes: PLAIN or a key of CODECS.
 
     Raises InputError for archives and compressions that are not read.
     """
@@ -135,7 +138,7 @@ def kind_of(name: str, first: bytes) -> str:
         if first.startswith(magic):
             by_hand = f"{command} {shlex.quote(name)} | logstatsd ... -"
             raise InputError(f"{name}: its compression is not read here; try: {by_hand}")
-    return next((kind for kind, codec in CODECS.items() if first.startswith(codec.magics)), "plain")
+    return next((kind for kind, codec in CODECS.items() if first.startswith(codec.magics)), PLAIN)
 
 
 def decoder(name: str, kind: str) -> Decoder:

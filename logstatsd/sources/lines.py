@@ -1,4 +1,4 @@
-"""Lines in bytes: where one starts and ends in a file, and whole ones out of a stream of pieces."""
+"""Find lines in bytes: where one starts and ends in a file, and whole ones in a stream of pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths, globs and folders of rotated logs to the files to read, each log's in time order."""
+"""Expand paths, globs and folders of rotated logs to the files to read, each log's in time order."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _without_twins(paths: Iterable[str]) -> list[str]:
 
 
 def unreadable(path: str) -> InputError:
-    """Say whose a file is that may not be read, and what to do about it."""
+    """Explain why a file may not be read: whose it is, and what to do about it."""
     folders = reversed(Path(path).absolute().parents)
     closed = (folder for folder in folders if not os.access(folder, os.X_OK, effective_ids=True))
     barrier = next(closed, Path(path))

@@ -1,4 +1,4 @@
-"""Logs to read, files or streams, plain or compressed, as chunks of whole lines."""
+"""Read logs, files or streams, plain or compressed, as chunks of whole lines."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from logstatsd.errors import InputError
 from logstatsd.sources.compression import (
     MAGIC_LENGTH,
+    PLAIN,
     READ_STEP,
     DamagedError,
     decoded,
@@ -103,7 +104,7 @@ class Source:
 
     @cached_property
     def kind(self) -> str:
-        """What the log is by its first bytes: "plain", "gzip", "bz2", "xz" or "zstd". Raises InputError."""
+        """The kind of the log by its first bytes: PLAIN, or a key of CODECS. Raises InputError."""
         if self.stream is None:
             with self.opened() as fd:
                 return kind_of(self.name, os.pread(fd, MAGIC_LENGTH, 0))
@@ -158,7 +159,7 @@ class Source:
 
     def _decoded(self, open_steps: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
         kind = self.kind  # before the steps are opened: of a stream, it looks at the first and puts them back
-        return open_steps() if kind == "plain" else decoded(self.name, kind, open_steps())
+        return open_steps() if kind == PLAIN else decoded(self.name, kind, open_steps())
 
     def _file_steps(self) -> Iterator[bytes]:
         self._done = 0
@@ -172,7 +173,7 @@ class Source:
 
 
 def find(paths: Sequence[str]) -> list[Source]:
-    """Find the logs that `paths` name, as `logfiles.expand` does; a file named twice is read once.
+    """Find the logs that `paths` name, as `paths.expand` does; a file named twice is read once.
 
     Raises InputError for what is missing, not readable, or compressed in a way that cannot be decoded.
     """
@@ -200,7 +201,7 @@ def _source(path: str) -> tuple[Source, tuple[int, int]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     source = Source(path, info.st_size, inode=info.st_ino)
-    if source.kind != "plain":
+    if source.kind != PLAIN:
         decoder(path, source.kind)
     return source, identity
 
@@ -238,10 +239,10 @@ def chunks(
     `partial=False` leaves an unfinished last line for later. A live stream gives what it has at each pause.
     Raises InputError; what is lost of a damaged file goes to `source.problems`.
     """
-    if source.kind == "plain" and source.stream is None:
+    if source.kind == PLAIN and source.stream is None:
         return _file_chunks(source, size, start, stop, partial)
     made = _stream_chunks(source, size, start, stop, partial)
-    return made if source.kind == "plain" else read_ahead(made, CHUNKS_AHEAD)
+    return made if source.kind == PLAIN else read_ahead(made, CHUNKS_AHEAD)
 
 
 def _file_chunks(source: Source, size: int, start: int, stop: int | None, partial: bool) -> Generator[Chunk]:
@@ -318,7 +319,7 @@ def bisect(
 
     Raises InputError.
     """
-    if source.stream is not None or source.kind != "plain":
+    if source.stream is not None or source.kind != PLAIN:
         return 0, None
     with source.opened() as fd:
         log = _Timeline(fd, os.fstat(fd).st_size, key)

@@ -1,1 +1,1 @@
-"""What of a log was read and what is new, through rotations and crashes."""
+"""Remember how far a log was read, and find what is new, through rotations and crashes."""

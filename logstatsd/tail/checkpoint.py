@@ -1,4 +1,4 @@
-"""Where the last run stopped: the checkpoint file, its lock, and its safe replacement."""
+"""Keep the checkpoint: how far each log was read, in a file that is locked and safely replaced."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far one file was read, and what it is known by.
+    """The place up to which one file was read, and what the file is known by.
 
     `size` and `mtime_ns` are the file's as last looked at. `points` are ends of lines that were passed,
     ascending; the last is where to read on, the others tell a copy that was made before that was reached.
@@ -52,17 +52,17 @@ class Position(NamedTuple):
 
     @property
     def offset(self) -> int:
-        """Where to read on, in uncompressed bytes."""
+        """The place to read on from, in uncompressed bytes."""
         return self.points[-1].offset if self.points else 0
 
     def moved(self, *points: Point) -> Position:
-        """This file, read on past `points`; the first and the latest few are remembered."""
+        """Give this file's position after more `points`; the first and the latest few are remembered."""
         first, *rest = *self.points, *points
         return self._replace(points=(first, *rest[1 - KEPT_POINTS :]))
 
 
 class LogState(NamedTuple):
-    """What is known of one log: its files that were read, oldest first, and its format (the caller's JSON).
+    """The state of one log: its files that were read, oldest first, and its format (the caller's JSON).
 
     The earlier files stay known, since a server writes its last lines to them while it reopens its log.
     Without any position, what counts as unread is whatever changed at `since_ns` or later.
@@ -74,28 +74,32 @@ class LogState(NamedTuple):
 
     @property
     def newest(self) -> Position | None:
-        """Where reading stopped: the last position with a line before it."""
+        """The position where reading stopped: the last one with a line before it."""
         return next((position for position in reversed(self.positions) if position.points), None)
+
+    def with_position(self, at: int, position: Position) -> LogState:
+        """Give the same state with one position exchanged."""
+        return self._replace(positions=(*self.positions[:at], position, *self.positions[at + 1 :]))
 
 
 class Checkpoint(NamedTuple):
-    """What was delivered to one destination, log by log (a log is its path as given)."""
+    """The record of what was delivered to one destination, log by log (a log is its path as given)."""
 
     destination: str
     logs: Mapping[str, LogState]
 
     def with_log(self, log: str, state: LogState) -> Checkpoint:
-        """The same with one log's state exchanged."""
+        """Give the same checkpoint with one log's state exchanged."""
         return self._replace(logs={**self.logs, log: state})
 
 
 def tail_hash(data: bytes) -> str:
-    """The hash of the last `TAIL_BYTES` of `data`."""
+    """Hash the last `TAIL_BYTES` of `data`."""
     return hashlib.blake2b(data[-TAIL_BYTES:], digest_size=16).hexdigest()
 
 
 def default_path(state_dir: str | None, logs: Sequence[str], destination: str) -> Path:
-    """The checkpoint's file for these logs and this destination.
+    """Name the checkpoint's file for these logs and this destination.
 
     The directory is `state_dir`, else systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/logstatsd, else
     ~/.local/state/logstatsd (XDG Base Directory Specification 0.8). Raises StateError where there is none.
@@ -142,7 +146,8 @@ class Store:
         self._lock: int | None = None
 
     def __enter__(self) -> Store:
-        load(self.path, self.checkpoint.destination)  # before a lock is made beside what is not ours
+        # Before a lock is made beside a file that is not ours.
+        read_checkpoint(self.path, self.checkpoint.destination)
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._lock = os.open(_beside(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -151,7 +156,7 @@ class Store:
         _open_locks.add(self)
         try:
             self._acquire(self._lock)
-            self.checkpoint = load(self.path, self.checkpoint.destination) or self.checkpoint
+            self.checkpoint = read_checkpoint(self.path, self.checkpoint.destination) or self.checkpoint
             self.save(self.checkpoint)
         except BaseException:
             self.close()
@@ -165,7 +170,7 @@ class Store:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the file, atomically and durably; the old one stays whole whatever happens."""
-        save(self.path, checkpoint)
+        write_checkpoint(self.path, checkpoint)
         self.checkpoint = checkpoint
 
     def close(self) -> None:
@@ -187,7 +192,7 @@ _open_locks: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
 def _close_locks_in_child() -> None:
-    """A worker that outlives a killed parent must not keep its lock: flock belongs to the open file."""
+    """Close the locks in a forked worker, which may outlive its parent: flock belongs to the open file."""
     for store in list(_open_locks):
         store.close()
 
@@ -195,8 +200,8 @@ def _close_locks_in_child() -> None:
 os.register_at_fork(after_in_child=_close_locks_in_child)
 
 
-def load(path: Path, destination: str) -> Checkpoint | None:
-    """The checkpoint at `path`, or None where there is no file. Raises StateError as `Store` does."""
+def read_checkpoint(path: Path, destination: str) -> Checkpoint | None:
+    """Read the checkpoint at `path`; None where there is no file. Raises StateError as `Store` does."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES)
@@ -214,7 +219,7 @@ def load(path: Path, destination: str) -> Checkpoint | None:
     return checkpoint
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace `path` by way of a temporary file beside it, synced before and after. Raises StateError."""
     temporary = _beside(path, "tmp")
     try:

@@ -23,7 +23,7 @@ FULL_LOOK_S = 5.0
 
 
 class Control:
-    """What tells a run that waits to stop, or to look at the files at once.
+    """A switch that tells a run that waits to stop, or to look at the files at once.
 
     `wait` ends at once when told. `stop` and `reopen` may be called from any thread and from signal handlers
     (the classic self-pipe).
@@ -132,7 +132,7 @@ def follow(
 
 
 def _glance(log: str) -> tuple[int, ...] | None:
-    """What tells cheaply that the live file changed."""
+    """Read the numbers that tell cheaply whether the live file changed; None where there is none."""
     try:
         status = os.stat(log)  # noqa: PTH116 - four times a second
     except OSError:

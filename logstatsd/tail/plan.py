@@ -1,19 +1,15 @@
-"""The unread lines of a log, in portions that each carry the state to save."""
+"""ReadPlan: what to read of a log now, in order, and the state of the log before that is read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from logstatsd.sources.source import Chunk
-from logstatsd.tail.checkpoint import TAIL_BYTES, LogState, Position
-from logstatsd.tail.rotated import PLAIN, Fingerprint, LogFile, OvertakenError, close_all, confirm
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
-
-MAX_LINE = 4 << 20
-"""A line longer than this is given in parts: memory stays bounded whatever a log holds."""
+    from logstatsd.sources.source import Chunk
+    from logstatsd.tail.cases import Case
+    from logstatsd.tail.checkpoint import LogState, Position
+    from logstatsd.tail.rotated import Fingerprint, LogFile
 
 
 class Portion(NamedTuple):
@@ -33,95 +29,21 @@ class Span(NamedTuple):
     file: LogFile
     after: Fingerprint
     finished: bool
-    position: int
+    position: Position
+    """The file's own in the state, to be moved as it is read."""
 
 
+@dataclass(frozen=True)
 class ReadPlan:
-    """What to read of one log now, in order; the files are open until the `with` block ends.
+    """A plan of what to read of one log now, in order.
 
-    `notes` are sentences for a person, complete after reading. `state` is that of the last portion.
+    `case` is what became of the file in which reading stopped, None where nothing was read yet. `notes` are
+    sentences for a person. `moved` tells whether the state is worth saving by itself.
     """
 
-    def __init__(self, log: str, state: LogState, files: Sequence[LogFile]) -> None:
-        self.log = log
-        self.state = state
-        self.spans: list[Span] = []
-        self.notes: list[str] = []
-        self.moved = False
-        self._files = files
-
-    def portions(self, *, max_lines: int = 10_000, until_eof: bool = False) -> Iterator[Portion]:
-        """Give the unread whole lines, at most `max_lines` at a time.
-
-        A last line without newline waits for it; with `until_eof` not in a finished file. Ends early where a
-        rotation comes between: what is left is there for the next plan. Raises InputError.
-        """
-        if self.moved:
-            yield Portion(self.log, Chunk(self.log, 0, 0, b""), self.state)
-        try:
-            for span in self.spans:
-                yield from self._read(span, max_lines, until_eof=until_eof)
-        except OvertakenError:
-            return
-
-    def _read(self, span: Span, max_lines: int, *, until_eof: bool) -> Iterator[Portion]:
-        file, (offset, before), at = span.file, span.after, span.position
-        rest = b""
-        for block in file.blocks(span.after):
-            if not self.state.positions[at].points:
-                confirm(self.log, self._files)  # nothing before it tells yet that it is still the same
-            rest += block
-            while cut := whole_lines_bytes(rest, max_lines) or (len(rest) > MAX_LINE and len(rest)):
-                data, rest = rest[:cut], rest[cut:]
-                before = self._advance(at, offset, before, data)
-                yield self._portion(file, offset, data)
-                offset += cut
-        if rest and until_eof and span.finished:
-            self._advance(at, offset, before, rest)
-            yield self._portion(file, offset, rest)
-        if file.damage:
-            self.notes.append(f"{file.path}: {file.damage}")
-        if file.kind != PLAIN and not self.state.positions[at].done:
-            self.exchange(at, self.state.positions[at]._replace(done=True))
-            yield self._portion(file, offset, b"")
-
-    def _portion(self, file: LogFile, offset: int, data: bytes) -> Portion:
-        path = self.log if file.live else str(file.path)
-        return Portion(self.log, Chunk(path, offset, len(data), data, file.inode), self.state)
-
-    def _advance(self, at: int, offset: int, before: bytes, data: bytes) -> bytes:
-        """Move the state past `data`, and give the bytes before what comes next."""
-        position = self.state.positions[at]
-        if not position.points:
-            first = data[: data.rfind(b"\n", 0, TAIL_BYTES) + 1] or data
-            position = position.moved(Fingerprint(offset + len(first), before + first).point)
-        tail = Fingerprint(offset + len(data), (before + data)[-TAIL_BYTES:])
-        self.exchange(at, position.moved(tail.point))
-        return tail.data
-
-    def exchange(self, at: int, position: Position) -> None:
-        """Put a position in place of another."""
-        positions = [*self.state.positions]
-        positions[at] = position
-        self.state = self.state._replace(positions=tuple(positions))
-
-    def release(self) -> list[LogFile]:
-        """Close the files but the newest that was read, and give that, to be held for the next plan."""
-        last = self.state.newest
-        held = [file.held() for file in self._files if last and file.is_same_file(last) and file.is_open]
-        close_all(self._files)
-        return held
-
-    def __enter__(self) -> ReadPlan:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        close_all(self._files)
-
-
-def whole_lines_bytes(data: bytes, max_lines: int) -> int:
-    """The length of the whole lines at the start of `data`, of at most `max_lines` of them."""
-    lines = data.split(b"\n", max_lines)
-    return len(data) - len(lines[-1])
+    log: str
+    case: Case | None
+    state: LogState
+    spans: tuple[Span, ...]
+    notes: tuple[str, ...]
+    moved: bool

@@ -1,4 +1,4 @@
-"""A log and its rotated generations: which files they are, and their bytes, plain or compressed."""
+"""List the files of a log, the live one and its rotated generations, and read them, plain or compressed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
+from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.paths import split_rotation, unreadable
 from logstatsd.tail.checkpoint import TAIL_BYTES, Point, Position, tail_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-BLOCK = 2 << 20
-PLAIN = "plain"
+READ_BYTES = 2 << 20
 _SETTLE_TRIES = 100
 _SETTLE_S = 0.005
 
@@ -42,7 +42,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def point(self) -> Point:
-        """What is remembered of it."""
+        """The part of it that is remembered."""
         return Point(self.offset, tail_hash(self.data))
 
 
@@ -55,7 +55,7 @@ class LogFile:
         self.named = True
         self.device, self.inode = status.st_dev, status.st_ino
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
-        self.damage = ""
+        self.damage = self.problem = ""
         self._fd: int | None = None
         self._kind: str | None = None
 
@@ -83,10 +83,24 @@ class LogFile:
 
     @property
     def kind(self) -> str:
-        """How it is compressed, by its first bytes, or PLAIN. Raises InputError for what is not read."""
+        """The compression, by its first bytes, or PLAIN. Raises InputError for what is not read."""
         if self._kind is None:
             self._kind = compressed.kind_of(str(self.path), os.pread(self.fd, _MAGICS, 0))
         return self._kind
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its bytes can be had; if not, `problem` says why.
+
+        Raises InputError where the live file's cannot.
+        """
+        try:
+            return bool(self.kind)
+        except InputError as error:
+            if self.live:
+                raise
+            self.problem = str(error)
+            return False
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +114,7 @@ class LogFile:
             self._fd = None
 
     def held(self) -> LogFile:
-        """The same file as it is now, by its open descriptor alone: its name may be gone."""
+        """Give the same file as it is now, by its open descriptor alone: its name may be gone."""
         held = LogFile(self.path, os.fstat(self.fd), live=False)
         held.named = False
         held._fd, held._kind, self._fd = self._fd, self._kind, None
@@ -121,32 +135,21 @@ class LogFile:
         return self.mtime_ns >= (mtime_ns if self.mtime_ns % second else mtime_ns // second * second)
 
     def position(self, *points: Point) -> Position:
-        """A position in this file."""
+        """Make a position in this file."""
         return Position(self.device, self.inode, self.size, self.mtime_ns, points)
 
     def fingerprints(self, offsets: Iterable[int]) -> Iterator[Fingerprint]:
-        """The tails before these offsets, ascending, then that at the end if an offset lies beyond it.
+        """Read the tails before these offsets, ascending, then that at the end if an offset lies beyond it.
 
         A plain file is read at those places only; a compressed one as far as the last of them is asked for.
         """
         ascending = sorted(set(offsets))
         if self.kind != PLAIN:
-            yield from self._decoded_fingerprints(ascending)
+            yield from _fingerprints_within(self._decoded(), ascending)
             return
         for offset in dict.fromkeys(min(offset, self.size) for offset in ascending):
             start = max(0, offset - TAIL_BYTES)
             yield Fingerprint(offset, os.pread(self.fd, offset - start, start))
-
-    def _decoded_fingerprints(self, ascending: list[int]) -> Iterator[Fingerprint]:
-        end, kept = 0, b""
-        for block in self._decoded():
-            kept, end = kept[-TAIL_BYTES:] + block, end + len(block)
-            while ascending and ascending[0] <= end:
-                upto = len(kept) - (end - ascending[0])
-                yield Fingerprint(ascending.pop(0), kept[max(0, upto - TAIL_BYTES) : upto])
-            if not ascending:
-                return
-        yield Fingerprint(end, kept[-TAIL_BYTES:])
 
     def _decoded(self) -> Iterator[bytes]:
         try:
@@ -155,7 +158,7 @@ class LogFile:
             self.damage = str(error)
 
     def beginning(self) -> Fingerprint:
-        """Where its lines begin: past the hole of NUL bytes that a writer leaves which does not append.
+        """Find where its lines begin: past the hole of NUL bytes that a writer leaves which does not append.
 
         Such a writer (`app > access.log`) goes on at its old offset after a copytruncate.
         """
@@ -170,48 +173,61 @@ class LogFile:
         return next(self.fingerprints([offset + len(block) - len(block.lstrip(b"\0"))]))
 
     def last_line_end(self) -> Fingerprint:
-        """Where the line after its last newline begins, the start if it has none or is compressed."""
+        """Find where the line after its last newline begins, the start if it has none or is compressed."""
         stop = self.size if self.kind == PLAIN else 0
         while stop > 0:
-            start = max(0, stop - BLOCK)
+            start = max(0, stop - READ_BYTES)
             if newline := os.pread(self.fd, stop - start, start).rfind(b"\n") + 1:
                 return next(self.fingerprints([start + newline]))
             stop = start
         return Fingerprint(0, b"")
 
     def blocks(self, after: Fingerprint) -> Iterator[bytes]:
-        """Its bytes after a tail, uncompressed; a plain file's as far as it went when it was listed.
+        """Read its bytes after a tail, uncompressed; a plain file's as far as it went when it was listed.
 
         Every read of a plain file takes in the bytes before it once more: truncated and filled anew under our
         hands (copytruncate), it raises OvertakenError, and nothing of the new content passes for the old.
         """
         if self.kind == PLAIN:
-            return self._plain_blocks(after)
-        return self._blocks_decoded(after.offset)
-
-    def _plain_blocks(self, after: Fingerprint) -> Iterator[bytes]:
-        offset, before = after
-        while offset < self.size:
-            wanted = min(BLOCK, self.size - offset)
-            data = os.pread(self.fd, len(before) + wanted, offset - len(before))
-            if len(data) < len(before) + wanted or not data.startswith(before):
-                raise OvertakenError(self.path)
-            block = data[len(before) :]
-            yield block
-            offset, before = offset + wanted, data[-TAIL_BYTES:]
-
-    def _blocks_decoded(self, offset: int) -> Iterator[bytes]:
-        skip = offset
-        for block in self._decoded():
-            if skip < len(block):
-                yield block[skip:]
-            skip = max(0, skip - len(block))
+            return _plain_blocks(self, after)
+        return _after(after.offset, self._decoded())
 
 
 def close_all(files: Iterable[LogFile]) -> None:
     """Close the files that were opened."""
     for file in files:
         file.close()
+
+
+def _fingerprints_within(blocks: Iterator[bytes], ascending: list[int]) -> Iterator[Fingerprint]:
+    end, kept = 0, b""
+    for block in blocks:
+        kept, end = kept[-TAIL_BYTES:] + block, end + len(block)
+        while ascending and ascending[0] <= end:
+            upto = len(kept) - (end - ascending[0])
+            yield Fingerprint(ascending.pop(0), kept[max(0, upto - TAIL_BYTES) : upto])
+        if not ascending:
+            return
+    yield Fingerprint(end, kept[-TAIL_BYTES:])
+
+
+def _plain_blocks(file: LogFile, after: Fingerprint) -> Iterator[bytes]:
+    offset, before = after
+    while offset < file.size:
+        wanted = min(READ_BYTES, file.size - offset)
+        data = os.pread(file.fd, len(before) + wanted, offset - len(before))
+        if len(data) < len(before) + wanted or not data.startswith(before):
+            raise OvertakenError(file.path)
+        yield data[len(before) :]
+        offset, before = offset + wanted, data[-TAIL_BYTES:]
+
+
+def _after(offset: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    skip = offset
+    for block in blocks:
+        if skip < len(block):
+            yield block[skip:]
+        skip = max(0, skip - len(block))
 
 
 def _raw(fd: int) -> Iterator[bytes]:
@@ -222,7 +238,7 @@ def _raw(fd: int) -> Iterator[bytes]:
 
 
 def log_files(log: str) -> list[LogFile]:
-    """The files of a log at one moment, oldest first by their times, the live one (if it exists) last.
+    """List the files of a log at one moment, oldest first by their times, the live one (if it exists) last.
 
     Both the directory of the name and that of the file it links to are looked into, again until two looks
     agree, since a rotation renames one file at a time.
@@ -238,7 +254,7 @@ def log_files(log: str) -> list[LogFile]:
 
 
 def confirm(log: str, files: Iterable[LogFile]) -> None:
-    """Raises OvertakenError if a file has come, gone or shrunk since these were listed."""
+    """Raise OvertakenError if a file has come, gone or shrunk since these were listed."""
     now = {file.path: file for file in _listing(log)}
     listed = {file.path: file for file in files if file.named}
     for path in now.keys() | listed.keys():

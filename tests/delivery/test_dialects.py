@@ -211,4 +211,4 @@ def test_what_a_server_would_misread_is_refused(
     dialect: str, wire_type: str, unit: str, pack: bool, option: str
 ) -> None:
     with pytest.raises(OptionError, match=option):
-        dialects.check(dialect, wire_type, unit, pack=pack)
+        dialects.check_dialect(dialect, wire_type, unit, pack=pack)

@@ -10,12 +10,14 @@ from batches import busy_batch
 from servers import statsd
 from statsd_servers import collectd, statsd_exporter
 
+from logstatsd.delivery.destination import open_sink
 from logstatsd.delivery.encoders.timings import TimingEncoder
 from logstatsd.delivery.naming import Naming
-from logstatsd.delivery.sink import Sink, open_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from logstatsd.delivery.sink import Sink
 
 VALUES = 50_000
 NAME = "shop.api.request"

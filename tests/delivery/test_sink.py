@@ -19,9 +19,10 @@ from receivers import receiving
 from servers import Address, free_port
 
 from logstatsd.delivery import socket_queues as queues
+from logstatsd.delivery.destination import open_file_sink, open_sink
 from logstatsd.delivery.encoders.timings import TimingEncoder
 from logstatsd.delivery.naming import Naming
-from logstatsd.delivery.sink import REMOTE_RATE, Sink, SocketSink, open_file_sink, open_sink
+from logstatsd.delivery.pacing import REMOTE_RATE
 from logstatsd.delivery.socket_queues import Queue
 from logstatsd.delivery.transports import Udp
 from logstatsd.errors import UndeliveredError, UnreachableError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.delivery.encoders.encoder import Totals
+    from logstatsd.delivery.sink import Sink, SocketSink
 
 TRANSPORTS = ["udp", "unixgram", "unixstream", "tcp"]
 PAYLOAD = b"shop.api.request:1|ms\n" * 5

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from reading import entry
+from reading import choose, entry
 
 from logstatsd.errors import FormatError, InputError
 from logstatsd.formats.config_files import formats_of
-from logstatsd.formats.detect import choose, detect
+from logstatsd.formats.detect import detect
 from logstatsd.formats.presets import FORMATS, GUNICORN_DEFAULT
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import json
 import pytest
 import sample
 from places import SAMPLE_LOGS
-from reading import entry
+from reading import choose, entry
 
 from logstatsd.errors import FormatError
-from logstatsd.formats.detect import Detected, choose, detect
+from logstatsd.formats.detect import Detected, detect
 from logstatsd.formats.logformat import parse_layout
 from logstatsd.formats.presets import FORMATS
 from logstatsd.scan.scanner import Scanner

@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from reading import entries, entry
+from reading import choose, entries, entry
 
-from logstatsd.formats.detect import choose, detect
+from logstatsd.formats.detect import detect
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.presets import FORMATS
 from logstatsd.formats.reader import unwrap

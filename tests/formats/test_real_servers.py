@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from places import SAMPLE_LOGS
-from reading import entries
+from reading import choose, entries
 from servers import COMBINED, COMBINED_TIMED, GUNICORN_DEFAULT, exchange, gunicorn, nginx
 
-from logstatsd.formats.detect import choose
 from logstatsd.formats.logformat import parse_layout
 from logstatsd.formats.text_reader import parse_line
 

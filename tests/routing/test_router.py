@@ -189,9 +189,9 @@ def test_a_prefix_is_taken_off_as_nginx_does(
 
 def test_a_flood_of_targets_neither_grows_memory_nor_forgets_what_is_right() -> None:
     router = router_of("/users/<int:id>")
-    for number in range(2 * routes.REMEMBERED):
+    for number in range(2 * routes.MAX_ANSWERS):
         router.match("GET", b"/users/%d" % number)
-    assert len(router._memory) <= routes.REMEMBERED
+    assert len(router._memory) <= routes.MAX_ANSWERS
     before = len(router._memory)
     router.match("GET", b"/users/" + b"0" * 5000)
     assert len(router._memory) == before

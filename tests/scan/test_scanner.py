@@ -224,7 +224,7 @@ def test_buckets_split_a_series_by_time() -> None:
 
 
 def test_a_flood_of_distinct_targets_is_counted_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logstatsd.scan.labels.REMEMBERED", 100)
+    monkeypatch.setattr("logstatsd.scan.labels.MAX_LABELS", 100)
     scanner = Scanner(NGINX, sample.router())
     for part in range(5):
         batch = scanner.scan(b"".join(line(f"/x{part}-{n}") for n in range(500)))

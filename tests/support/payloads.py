@@ -18,7 +18,7 @@ class Payloads(Sink):
     def send(self, payload: bytes, values: int) -> None:
         self.payloads.append(payload)
         self.counts.append(values)
-        self.sent += values
+        self.ledger.sent += values
 
     @property
     def lines(self) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from logstatsd.formats.detect import choices
 from logstatsd.formats.known import FormatChoice
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
 
 NO_RULES = Router(apps.from_object(Flask("app", static_folder=None)).snapshot())
+
+
+def choose(text: str) -> LogFormat:
+    """The format that `--log-format` names or spells out; of several, the first."""
+    return choices(text)[0][0]
 
 
 def entries(log_format: LogFormat, data: bytes) -> list[Entry]:

@@ -19,7 +19,16 @@ from resuming import Resumed
 
 from logstatsd.errors import LockedError, StateError
 from logstatsd.tail import checkpoint
-from logstatsd.tail.checkpoint import Checkpoint, LogState, Point, Position, Store, default_path, load, save
+from logstatsd.tail.checkpoint import (
+    Checkpoint,
+    LogState,
+    Point,
+    Position,
+    Store,
+    default_path,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 def saved(path: Path) -> bytes:
     """Save a checkpoint there, and give its bytes."""
     state = LogState((Position(1, 2, 3, 4, (Point(5, "6"),)),), 7, {"name": "combined"})
-    save(path, Checkpoint(DESTINATION, {"access.log": state}))
+    write_checkpoint(path, Checkpoint(DESTINATION, {"access.log": state}))
     return path.read_bytes()
 
 
@@ -51,8 +60,8 @@ def saved(path: Path) -> bytes:
 def test_what_is_saved_is_what_is_loaded(tmp_path_factory: pytest.TempPathFactory, logs: dict) -> None:
     path = tmp_path_factory.getbasetemp() / "round-trip.json"
     with mock.patch.object(checkpoint.os, "fsync"):  # a hundred syncs would take seconds
-        save(path, Checkpoint(DESTINATION, logs))
-    assert load(path, DESTINATION) == Checkpoint(DESTINATION, logs)
+        write_checkpoint(path, Checkpoint(DESTINATION, logs))
+    assert read_checkpoint(path, DESTINATION) == Checkpoint(DESTINATION, logs)
 
 
 class TestWhere:
@@ -124,25 +133,25 @@ class TestRefused:
     def test_blank_state_after_power_loss_beats_3537(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
         with pytest.raises(StateError, match="is blank, so where the last run stopped is lost; remove it"):
-            load(path, DESTINATION)
+            read_checkpoint(path, DESTINATION)
         assert path.read_bytes() == content
 
     def test_a_newer_version(self, path: Path) -> None:
         path.write_bytes(saved(path).replace(b'"version": 1', b'"version": 2'))
         with pytest.raises(StateError, match="newer logstatsd"):
-            load(path, DESTINATION)
+            read_checkpoint(path, DESTINATION)
 
     def test_another_destination(self, path: Path) -> None:
         saved(path)
         with pytest.raises(
             StateError, match=r"is for udp://127\.0\.0\.1:8125, not for unix:///run/dsd\.sock"
         ):
-            load(path, "unix:///run/dsd.sock")
+            read_checkpoint(path, "unix:///run/dsd.sock")
 
     def test_a_directory(self, path: Path) -> None:
         path.mkdir()
         with pytest.raises(StateError, match="Is a directory"):
-            load(path, DESTINATION)
+            read_checkpoint(path, DESTINATION)
 
 
 class TestDurable:
@@ -174,7 +183,8 @@ class TestDurable:
             "n = 0\n"
             "while True:\n"
             "    n += 1\n"
-            "    save(Path(sys.argv[1]), Checkpoint('d', {'log': LogState((), n, 'x' * 100_000)}))\n"
+            "    state = LogState((), n, 'x' * 100_000)\n"
+            "    write_checkpoint(Path(sys.argv[1]), Checkpoint('d', {'log': state}))\n"
             "    if n == 1: print(flush=True)\n"
         )
         for _ in range(5):
@@ -183,7 +193,7 @@ class TestDurable:
             ) as process:
                 process.stdout.readline()
                 process.send_signal(signal.SIGKILL)
-            assert load(path, "d").logs["log"].format == "x" * 100_000
+            assert read_checkpoint(path, "d").logs["log"].format == "x" * 100_000
 
     def test_a_full_disk(self, small_disk: Path) -> None:
         path = small_disk / "state.json"
@@ -193,7 +203,7 @@ class TestDurable:
         with pytest.raises(
             StateError, match=r"cannot be kept here: No space left on device; free some space"
         ):
-            save(path, Checkpoint(DESTINATION, {"log": LogState((), 0, "x" * 50_000)}))
+            write_checkpoint(path, Checkpoint(DESTINATION, {"log": LogState((), 0, "x" * 50_000)}))
         assert path.read_bytes() == before
         assert [file.name for file in small_disk.glob("*.tmp")] == []
 

@@ -17,7 +17,7 @@ from resuming import Resumed, numbers
 from servers import poll
 
 from logstatsd.tail import follow as follow_module
-from logstatsd.tail.checkpoint import LogState, load
+from logstatsd.tail.checkpoint import LogState, read_checkpoint
 from logstatsd.tail.follow import Control, follow
 from logstatsd.tail.resume import start
 
@@ -158,7 +158,7 @@ def test_a_signal_ends_a_run_with_its_state_intact(number: int, tmp_path: Path) 
         run.send_signal(number)
         assert run.wait(timeout=5) == 0
         assert run.stderr.read() == b""
-    state = load(checkpoint, f"file:{out}").logs[str(log.log)]
+    state = read_checkpoint(checkpoint, f"file:{out}").logs[str(log.log)]
     assert state.positions[-1].offset == log.log.stat().st_size
 
 

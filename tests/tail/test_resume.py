@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from resuming import Resumed, lines, numbers
 
 from logstatsd.errors import InputError
-from logstatsd.tail import plan as portions_module
+from logstatsd.tail import reading as portions_module
 from logstatsd.tail import resume as rotation
 from logstatsd.tail.checkpoint import LogState
-from logstatsd.tail.plan import whole_lines_bytes
+from logstatsd.tail.reading import whole_lines_bytes
 from logstatsd.tail.resume import resume, start
 from logstatsd.tail.rotated import LogFile, is_rotated
 
@@ -462,7 +462,7 @@ class TestRaces:
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log.append(6, 200)
-        monkeypatch.setattr("logstatsd.tail.rotated.BLOCK", 4096)
+        monkeypatch.setattr("logstatsd.tail.rotated.READ_BYTES", 4096)
         with resume(str(log.log), start(str(log.log))) as plan:
             portions = plan.portions()
             first = next(portions)

@@ -1,4 +1,4 @@
-"""Encoder: what every form of sending shares: full payloads to a sink, and the count of every value."""
+"""Encoder: the base of every form of sending, with full payloads to a sink and a count of every value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SERIES = 10_000
 
 @dataclass(frozen=True)
 class Encoding:
-    """How values are to be written; see `TimingEncoder` for what each means."""
+    """The choices of an encoder; see `TimingEncoder` for what each means."""
 
     dialect: str = "dogstatsd"
     wire_type: str | None = None
@@ -33,7 +33,7 @@ class Encoding:
 
 
 class Totals(NamedTuple):
-    """What a replay has done so far, in values; due = sent + dropped + unconfirmed once it is flushed."""
+    """The values of a replay so far; due = sent + dropped + unconfirmed once it is flushed."""
 
     due: int
     sent: int
@@ -99,7 +99,7 @@ class Packer:
 
 
 class Encoder:
-    """What every form of sending shares: full payloads to a sink, and the count of what became of them."""
+    """The base of every form of sending: full payloads to a sink, and a count of what became of them."""
 
     noun = "timings"
     """What it sends, in words."""
@@ -118,7 +118,7 @@ class Encoder:
         raise NotImplementedError
 
     def time_note(self, now_s: float) -> str | None:
-        """What a person should know of the times at which the values land; None for nothing."""
+        """Tell a person about the times at which the values land; None for nothing."""
         raise NotImplementedError
 
     def flush(self) -> None:
@@ -133,7 +133,7 @@ class Encoder:
         return self.totals()
 
     def totals(self) -> Totals:
-        """What was sent so far, and what became of it; whatever is not known to have left is dropped."""
+        """Count what became of all that was due so far; whatever is not known to have left is dropped."""
         sent, unconfirmed = self._sink.sent, self._sink.unconfirmed
         return Totals(
             due=self._due,

@@ -28,8 +28,8 @@ HISTORY_S = 3600
 
 _BUCKETS_A_DAY = 86_400 // BUCKET_S
 
-QUANTILES = {".p50": 0.50, ".p95": 0.95, ".p99": 0.99, ".max": 1.0}
-POINTS = 1 + len(QUANTILES)
+POINT_QUANTILES = {".p50": 0.50, ".p95": 0.95, ".p99": 0.99, ".max": 1.0}
+POINTS = 1 + len(POINT_QUANTILES)
 """Points of a metric for each ten seconds: the count, and the gauges above."""
 
 
@@ -109,7 +109,8 @@ class PointEncoder(Encoder):
         tags = metric.tags + self._sink.constant_tags
         named = metric._replace(name=safe_name(metric.name, ".count"), tags=tags)
         yield dialects.dogstatsd(named, "c", timestamp=at_s), str(wall.count).encode()
-        for suffix, value_us in zip(QUANTILES, wall.quantiles([*QUANTILES.values()]), strict=True):
+        values_us = wall.quantiles([*POINT_QUANTILES.values()])
+        for suffix, value_us in zip(POINT_QUANTILES, values_us, strict=True):
             assert value_us is not None, "a distribution is made for a duration"
             named = metric._replace(name=safe_name(metric.name, suffix), tags=tags)
             yield dialects.dogstatsd(named, "g", timestamp=at_s), self._write(value_us)
@@ -126,7 +127,7 @@ def make(naming: Naming, sink: Sink, encoding: Encoding) -> PointEncoder:
 
 
 def history_note(totals: Totals) -> str | None:
-    """What to tell a person about points that Datadog may not take; None where there are none."""
+    """Tell a person about points that Datadog may not take; None where there are none."""
     if not totals.historical:
         return None
     return (

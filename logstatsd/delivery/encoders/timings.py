@@ -54,7 +54,7 @@ class TimingEncoder(Encoder):
         if speed is not None and not speed > 0:
             raise OptionError(f"--speed {speed:g}: it is above 0; 1 is the log's own pace")
         wire_type = wire_type or naming.wire_type
-        dialects.check(dialect, wire_type, naming.unit, pack=pack)
+        dialects.check_dialect(dialect, wire_type, naming.unit, pack=pack)
         super().__init__(naming, sink, pack=pack, max_series=max_series)
         self._encode = dialects.DIALECTS[dialect].encode
         self._letters = dialects.WIRE_TYPES[wire_type]
@@ -171,7 +171,7 @@ class LogClock:
 
 
 def time_note(oldest_s: float | None, now_s: float) -> str | None:
-    """What to tell a person about the time at which old timings landed; None where they were recent."""
+    """Tell a person about the time at which old timings landed; None where they were recent."""
     if oldest_s is None or now_s - oldest_s <= _OLD_S:
         return None
     age = str(timedelta(seconds=int(now_s - oldest_s)))
