@@ -69,12 +69,6 @@ def test_every_option_reads_its_own_variable(command: str, name: str, option: cl
     assert option.envvar == "LOGSTATSD_" + name[2:].replace("-", "_").upper()
 
 
-def test_every_module_has_its_room() -> None:
-    rooms = (DOCS / "architecture.md").read_text("utf-8")
-    modules = {path.stem for path in (ROOT / "logstatsd").glob("[a-z]*.py")}
-    assert {name for name in modules if f"`{name}`" not in rooms} == set()
-
-
 def test_every_exit_code_is_explained() -> None:
     codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
     cells = re.findall(r"^\| ([\d, ]+) \|", section("Exit codes"), re.MULTILINE)
