@@ -44,7 +44,7 @@ def test_the_tables_of_options_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.syspath_prepend(str(DOCS))
     import make_commands
 
-    assert make_commands.rendered(COMMANDS) == COMMANDS, "run: python docs/make_commands.py"
+    assert make_commands.rendered(COMMANDS) == COMMANDS, "run: make docs"
 
 
 @EVERY_COMMAND
