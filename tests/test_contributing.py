@@ -39,6 +39,7 @@ SET_UP = [
     ".venv/bin/pre-commit install",
 ]
 """What takes minutes, or the network; of these it is tested that each names what there is."""
+FORMAT = "Add a log format: the two places"
 
 
 def section(title: str) -> str:
@@ -133,11 +134,10 @@ def test_a_log_format_is_added_in_two_places(tmp_path: Path, need: Callable[[str
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)
-    (entry,) = re.findall(r"```python\n(.*?)```", section("Add a log format: the two places"), re.DOTALL)
-    name = entry.split('"')[1]
+    ((entry, name),) = re.findall(r'^ +(_nginx\("(.+?)".+,)$', section(FORMAT), re.MULTILINE)
     presets, manual = tmp_path / "logstatsd/formats/presets.py", tmp_path / "docs/formats.md"
     table_start = "\n_PRESETS = (\n"
-    presets.write_text(presets.read_text().replace(table_start, table_start + entry.lstrip()))
+    presets.write_text(presets.read_text().replace(table_start, f"{table_start}    {entry}\n"))
 
     before = manual.read_text().splitlines()
     typed(TYPED_HERE[0], tmp_path)
