@@ -1,0 +1,26 @@
+# What contributors type; CONTRIBUTING.md explains it. Programs are taken from .venv, if there is one.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help test test-all lint check docs
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+test: ## Run the fast tests, on all cores.
+	pytest -m "not slow" -n auto
+
+test-all: ## Run all tests; those whose server is not installed are skipped.
+	pytest -n auto
+
+lint: ## Check style, format, types and imports.
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+check: lint ## Run what the gate runs; a server that is not installed is a failure.
+	pytest --require-real
+
+docs: ## Write the tables in docs/ anew from the code.
+	python docs/make_commands.py
+	python docs/make_formats.py
