@@ -8,16 +8,14 @@ logstatsd then makes of the log has to be what the referee noted, series by seri
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import truth
+from command import run
 from places import SAMPLE_LOGS, SHOP, SUPPORT
 from receivers import Series, receiving, series
 from servers import COMBINED, GUNICORN_DEFAULT, Address, exchange, gunicorn, nginx, statsd
@@ -255,13 +253,7 @@ def logstatsd(command: str, recording: Recording, *options: str) -> Any:
     """Run `logstatsd COMMAND LOG --app SHOP --json …` and return what it prints."""
     told = ["--log-format", recording.log_format] if recording.log_format else []
     arguments = [command, str(recording.log), "--app", SHOP, *told, "--json", *options]
-    # Whoever runs the tests may have a Datadog Agent, and tags of their own.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "DATADOG_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "logstatsd", *arguments], capture_output=True, text=True, env=env, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run(*arguments).stdout)
 
 
 def test_report_counts_and_times_what_the_app_saw(recording: Recording) -> None:

@@ -8,11 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
+from command import invoke
 from places import SAMPLE_LOGS, SHOP
 from servers import Address, exchange, free_port, gunicorn, nginx, running
 
-from logstatsd.cli import cli
 from logstatsd.formats.detect import detect
 from logstatsd.formats.presets import FORMATS
 
@@ -24,16 +23,12 @@ NGINX = FORMATS["nginx-upstream"].sample
 
 
 def report(*arguments: object) -> dict[str, object]:
-    result = CliRunner().invoke(cli, ["report", *map(str, arguments), "--app", SHOP, "--json", "-q"])
-    assert result.exit_code == 0, result.output
-    found: dict[str, object] = json.loads(result.stdout)
+    found: dict[str, object] = json.loads(invoke("report", *arguments, "--app", SHOP, "--json", "-q").stdout)
     return found
 
 
 def caption(*arguments: object) -> str:
-    result = CliRunner().invoke(cli, ["report", *map(str, arguments), "--app", SHOP])
-    assert result.exit_code == 0, result.output
-    return result.stderr
+    return invoke("report", *arguments, "--app", SHOP).stderr
 
 
 def test_logs_of_different_formats_are_one_report() -> None:

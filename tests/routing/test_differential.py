@@ -1,6 +1,6 @@
 """Router against Werkzeug's own MapAdapter.match, over random maps and random requests: no difference.
 
-LOGSTATSD_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_ROUTE_SEED which.
+LOGSTATSD_TEST_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_ROUTE_SEED which.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from logstatsd.routing.snapshot import dump_snapshot
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
 
-CASES = int(os.environ.get("LOGSTATSD_ROUTE_CASES", "12000"))
-SEED = int(os.environ.get("LOGSTATSD_ROUTE_SEED", "1"))
+CASES = int(os.environ.get("LOGSTATSD_TEST_ROUTE_CASES", "12000"))
+SEED = int(os.environ.get("LOGSTATSD_TEST_ROUTE_SEED", "1"))
 A_MAP = 60
 
 

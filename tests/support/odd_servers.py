@@ -5,19 +5,18 @@ Each line of a log ends with its request's id, by which it is held against the r
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import truth
+from command import MODULE, run
 from odd_app import DATABASE, GATE
 from places import SAMPLE_LOGS, SUPPORT
 from servers import GUNICORN_DEFAULT, Address, exchange, gunicorn
 
 if TYPE_CHECKING:
+    import subprocess
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -80,16 +79,7 @@ def drive(address: Address, requests: list[Request]) -> None:
 
 def logstatsd(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as its users do, where the apps are, and without the database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "logstatsd", *arguments],
-        cwd=SUPPORT,
-        env={**os.environ, "PYTHONPATH": str(SAMPLE_LOGS)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+    return run(*arguments, command=MODULE, cwd=SUPPORT, env={"PYTHONPATH": str(SAMPLE_LOGS)})
 
 
 def expected(recording: Recording, line: str) -> Label:
