@@ -13,7 +13,7 @@ from places import DOCS, ROOT, SAMPLE_LOGS, SHOP
 
 from logstatsd import errors
 from logstatsd.cli import COMMANDS as COMMANDS_TABLE
-from logstatsd.cli import cli, load_commands
+from logstatsd.cli import load_commands
 from logstatsd.cli.config import defaults, options
 
 if TYPE_CHECKING:
