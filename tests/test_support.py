@@ -1,4 +1,4 @@
-"""The real servers of `servers`, the receivers of `receivers` and the referee of `truth` do what they say."""
+"""The real servers of `servers`, the receivers of `receivers` and the referee do what they say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-import truth
 from places import ROOT, SAMPLE_LOGS, SUPPORT, TESTS
 from receivers import Transport, parse, receiving, series
+from referee import read_notes
 from servers import (
     COMBINED_TIMED,
     GUNICORN_DEFAULT,
@@ -25,6 +25,8 @@ from servers import (
     statsd,
     takes_connections,
 )
+
+from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +111,7 @@ def test_a_server_is_gone_once_its_block_is_left(tmp_path: Path) -> None:
 
 
 def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
-    verdicts = tmp_path / "truth.jsonl"
+    notes = tmp_path / "notes.jsonl"
     asked = [
         ("GET", "/api/users/ann?page=2"),
         ("GET", "/api/products/sku/AB-1234-9"),
@@ -119,37 +121,37 @@ def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
         ("GET", "/admin/"),
         ("POST", "/api/orders/00000000-0000-0000-0000-000000000000/refund"),
     ]
-    with refereed_gunicorn(tmp_path, verdicts) as app:
+    with refereed_gunicorn(tmp_path, notes) as app:
         for number, (method, target) in enumerate(asked):
             get(app, target, method, f"r{number}")
 
-    assert [(t.id, t.status, t.rule, t.endpoint, t.outcome) for t in truth.read(verdicts)] == [
+    assert [(note.id, note.status, *note.route) for note in read_notes(notes)] == [
         ("r0", 200, "/api/users/<username>", "api.customers.user", "matched"),
-        ("r1", 404, None, None, "unmatched"),
-        ("r2", 410, None, None, "unmatched"),
-        ("r3", 405, None, None, "method_not_allowed"),
-        ("r4", 308, None, None, "redirect"),
+        ("r1", 404, *UNMATCHED),
+        ("r2", 410, *UNMATCHED),
+        ("r3", 405, *METHOD_NOT_ALLOWED),
+        ("r4", 308, *REDIRECT),
         ("r5", 401, "/admin/", "admin.dashboard", "matched"),
         ("r6", 500, "/api/orders/<uuid:order_id>/refund", "api.orders.refund", "matched"),
     ]
-    assert [(t.method, t.target) for t in truth.read(verdicts)] == asked
+    assert [(note.method, note.target) for note in read_notes(notes)] == asked
 
 
 def test_the_referee_loses_no_line_between_workers(tmp_path: Path) -> None:
-    verdicts = tmp_path / "truth.jsonl"
+    notes = tmp_path / "notes.jsonl"
     with (
-        refereed_gunicorn(tmp_path, verdicts, workers=2) as app,
+        refereed_gunicorn(tmp_path, notes, workers=2) as app,
         ThreadPoolExecutor(8) as clients,
     ):
         list(clients.map(lambda number: get(app, "/health", request_id=f"r{number}"), range(200)))
 
-    assert Counter(t.id for t in truth.read(verdicts)) == Counter(f"r{number}" for number in range(200))
+    assert Counter(note.id for note in read_notes(notes)) == Counter(f"r{number}" for number in range(200))
 
 
-def refereed_gunicorn(tmp_path: Path, verdicts: Path, workers: int = 1) -> AbstractContextManager[Address]:
+def refereed_gunicorn(tmp_path: Path, notes: Path, workers: int = 1) -> AbstractContextManager[Address]:
     """gunicorn that serves the sample app through the referee."""
     return gunicorn(
-        f"truth:refereed('shop:app', {str(verdicts)!r})",
+        f"referee:refereed('shop:app', {str(notes)!r})",
         directory=SUPPORT,
         log=tmp_path / "gunicorn.log",
         worker_class="gthread",

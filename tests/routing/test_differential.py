@@ -11,8 +11,8 @@ import pickle
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flask_referee import adapter_for, what_flask_matched
 from random_maps import RandomApp
+from referee import adapter_for, what_flask_matched
 
 from logstatsd.model.route import Undecided
 from logstatsd.routing import app as apps
@@ -40,7 +40,7 @@ def test_router_says_what_werkzeug_says() -> None:
             method, target, host, websocket = source.request()
             if host not in adapters:
                 adapters[host] = adapter_for(source.app, host)
-            expected = what_flask_matched(source.app, router, adapters[host], method, target, websocket)
+            expected = what_flask_matched(source.app, adapters[host], method, target, websocket)
             answer = router.match(method, target, host, websocket)
             assert router.walk(method, target, host, websocket) == answer
             proven = True
