@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 600
 
 GUNICORN_FORMAT = GUNICORN_DEFAULT + ' "%({x-request-id}i)s" %(D)s'

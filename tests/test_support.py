@@ -46,6 +46,7 @@ def get(address: Address, target: str, method: str = "GET", request_id: str = "-
 # --- gunicorn and nginx ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
 def test_gunicorn_logs_each_request_in_the_format_it_was_given(tmp_path: Path, worker_class: str) -> None:
     log = tmp_path / "gunicorn.log"
@@ -66,6 +67,7 @@ def test_gunicorn_logs_each_request_in_the_format_it_was_given(tmp_path: Path, w
     assert re.fullmatch(r'127\.0\.0\.1 - - \[.*\] "GET /health HTTP/1\.1" 200 16 "-" "-" \d+', lines[0])
 
 
+@pytest.mark.slow
 def test_gunicorn_that_cannot_load_its_app_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(ConnectionError) as failure,
@@ -78,6 +80,7 @@ def test_gunicorn_that_cannot_load_its_app_says_why(tmp_path: Path) -> None:
     assert "No module named 'no_such_module'" in "".join(failure.value.__notes__)
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("nginx")
 def test_nginx_serves_the_sample_app_and_logs_fifty_requests_in_two_formats(tmp_path: Path) -> None:
     logs = {
@@ -100,6 +103,7 @@ def test_nginx_serves_the_sample_app_and_logs_fifty_requests_in_two_formats(tmp_
     assert len((tmp_path / "gunicorn.log").read_text().splitlines()) == 50
 
 
+@pytest.mark.slow
 def test_a_server_is_gone_once_its_block_is_left(tmp_path: Path) -> None:
     with gunicorn("shop:app", directory=SAMPLE_LOGS, log=tmp_path / "gunicorn.log") as app:
         assert takes_connections(app)
@@ -110,6 +114,7 @@ def test_a_server_is_gone_once_its_block_is_left(tmp_path: Path) -> None:
 # --- the referee ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
     notes = tmp_path / "notes.jsonl"
     asked = [
@@ -137,6 +142,7 @@ def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
     assert [(note.method, note.target) for note in read_notes(notes)] == asked
 
 
+@pytest.mark.slow
 def test_the_referee_loses_no_line_between_workers(tmp_path: Path) -> None:
     notes = tmp_path / "notes.jsonl"
     with (
@@ -164,6 +170,7 @@ def refereed_gunicorn(tmp_path: Path, notes: Path, workers: int = 1) -> Abstract
 # --- npm statsd -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("node", "statsd")
 def test_npm_statsd_gives_back_every_timing_and_count(tmp_path: Path) -> None:
     with (
@@ -185,6 +192,7 @@ def test_npm_statsd_gives_back_every_timing_and_count(tmp_path: Path) -> None:
     assert seen.bad_lines == 1
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("node", "statsd")
 def test_npm_statsd_over_tcp_is_awaited_by_the_number_of_metrics(tmp_path: Path) -> None:
     with statsd(directory=tmp_path, transport="tcp") as server:
@@ -274,6 +282,7 @@ def test_need_gives_the_path_of_a_program(need: Callable[[str], str]) -> None:
     assert need("sh") == path_of("sh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "outcome"), [([], {"skipped": 2}), (["--require-real"], {"failed": 1, "errors": 1})]
 )

@@ -62,6 +62,7 @@ def imported(*args: str) -> set[str]:
     return {name.partition(".")[0] for name in modules(*args)}
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("args", ["--help", "--version", "report --help", "replay --help"])
 def test_help_and_version_are_there_at_once(args: str, here: Path) -> None:
     assert not imported(*args.split()) & HEAVY
@@ -80,6 +81,7 @@ def test_a_report_imports_what_it_needs(here: Path) -> None:
     assert not imported("normalize", "ten.log", *ROUTES) & HEAVY
 
 
+@pytest.mark.measured
 def test_a_short_log_is_reported_at_once(here: Path) -> None:
     assert seconds(*COMMAND, "report", "ten.log", *ROUTES) < 0.30
     app = seconds(sys.executable, "-c", "import tiny")

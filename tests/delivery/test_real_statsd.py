@@ -17,6 +17,8 @@ from logstatsd.delivery.sink import Sink, open_sink
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 VALUES = 50_000
 NAME = "shop.api.request"
 

@@ -1,6 +1,7 @@
 """Router against Werkzeug's own MapAdapter.match, over random maps and random requests: no difference.
 
-LOGSTATSD_TEST_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_ROUTE_SEED which.
+LOGSTATSD_TEST_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_TEST_ROUTE_SEED
+which.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pickle
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from random_maps import RandomApp
 from referee import adapter_for, what_flask_matched
 
@@ -27,6 +29,7 @@ SEED = int(os.environ.get("LOGSTATSD_TEST_ROUTE_SEED", "1"))
 A_MAP = 60
 
 
+@pytest.mark.slow
 def test_router_says_what_werkzeug_says() -> None:
     """Through JSON and pickle, in an app's process and without, remembered and not."""
     seen: Counter[str] = Counter()

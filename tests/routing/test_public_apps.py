@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from traffic import Request
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = {
     "httpbin": "httpbin:app",
     "moto_s3": "moto.moto_server.werkzeug_app:create_backend_app('s3')",

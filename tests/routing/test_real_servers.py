@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from traffic import Request
 
+pytestmark = pytest.mark.slow
+
 VARIATIONS = int(os.environ.get("ODD_VARIATIONS", "700"))
 """How many requests are made up at random; a long run once in a while takes more."""
 

@@ -20,6 +20,8 @@ from traffic import Request
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 NEVER_CAME = "(not the app)"
 
 LOCATIONS = """

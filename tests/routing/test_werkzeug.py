@@ -17,6 +17,8 @@ from referee import REPORT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
 CASES = 150
 
 

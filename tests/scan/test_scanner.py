@@ -169,6 +169,7 @@ def test_why_lines_are_rejected() -> None:
     assert ("no match", b"garbage") in batch.counts.samples
 
 
+@pytest.mark.measured
 def test_a_log_of_nothing_but_bad_durations_costs_no_pass_for_each() -> None:
     data = b"".join(line(took=f"x{n}") for n in range(20_000))[:-1]  # the last line has no newline
     began = time.process_time()
