@@ -327,6 +327,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.measured
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_hostile_line_takes_time_in_proportion_to_its_length(name: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import tracemalloc
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 COMPRESS = {
     "plain": bytes,
     "gzip": gzip.compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
+    "bz2": partial(bz2.compress, compresslevel=1),
+    "xz": partial(lzma.compress, preset=0),
     "zstd": zstd.compress,
 }
 COMPRESSED = sorted(set(COMPRESS) - {"plain"})
