@@ -19,7 +19,10 @@ lint: ## Check style, format, types and imports.
 	lint-imports
 
 check: lint ## Run what the gate runs; a server that is not installed is a failure.
-	pytest --require-real
+	coverage erase
+	coverage run -m pytest --require-real --hypothesis-profile=ci -n auto -m "not measured"
+	pytest --require-real --hypothesis-profile=ci -m measured
+	python tests/support/coverage_by_room.py
 
 docs: ## Write the tables in docs/ anew from the code.
 	python docs/make_commands.py

@@ -1,4 +1,4 @@
-"""What all tests share: real programs that a test needs, and whether their absence is a failure."""
+"""What all tests share: a clean environment, real programs that a test needs, hypothesis' profiles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command import forget_settings
+from hypothesis import settings
 from servers import path_of
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
 # commands of this environment are found, also where it is not activated
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+forget_settings()
+
+# a busy machine is no reason to fail; what failed once is printed so that it can be tried again
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from command import invoke, run
 from places import DOCS, ROOT, SAMPLE_LOGS, SHOP
 
 from logstatsd import errors
 from logstatsd.cli import COMMANDS as COMMANDS_TABLE
-from logstatsd.cli import cli, load_commands
+from logstatsd.cli import load_commands
 from logstatsd.cli.config import defaults, options
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def test_every_exit_code_is_explained() -> None:
     ids=" ".join,
 )  # fmt: skip
 def test_every_name_in_json_is_in_the_manual(args: list[str]) -> None:
-    done = CliRunner().invoke(cli, [*args, str(SAMPLE_LOGS / "nginx.log"), "--app", SHOP])
+    done = invoke(*args, SAMPLE_LOGS / "nginx.log", "--app", SHOP)
     text = done.stderr if "replay" in args else done.stdout
     text = text if "routes" in args or "report" in args else text.splitlines()[0]
     told = set(re.findall(r"`(\w+)`|\"(\w+)\"", section("JSON")))
@@ -120,10 +118,7 @@ def test_the_example_of_a_configuration_works(tmp_path: Path, monkeypatch: pytes
 def test_shells_complete_commands_and_options(shell: str) -> None:
     assert f"_LOGSTATSD_COMPLETE={shell}_source logstatsd" in section("Shell completion")
     words = {"COMP_WORDS": "logstatsd report --mark", "COMP_CWORD": "--mark" if shell == "fish" else "2"}
-    done = subprocess.run(
-        [sys.executable, "-m", "logstatsd"], capture_output=True, text=True, check=True,
-        env={"_LOGSTATSD_COMPLETE": f"{shell}_complete", **words},
-    )  # fmt: skip
+    done = run(env={"_LOGSTATSD_COMPLETE": f"{shell}_complete", **words})
     assert "--markdown" in done.stdout
 
 
@@ -189,7 +184,7 @@ def test_a_command_in_the_manual_is_one(args: list[str]) -> None:
 
 
 def test_help_lists_options_by_kind_and_a_commands_own_first() -> None:
-    shown = CliRunner().invoke(cli, ["replay", "--help"]).stdout
+    shown = invoke("replay", "--help").stdout
     headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
     assert headings[:2] == ["Options", "App"]
     assert {"Log format", "Destination", "Metrics"} <= set(headings)

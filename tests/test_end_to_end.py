@@ -8,23 +8,21 @@ logstatsd then makes of the log has to be what the referee noted, series by seri
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import truth
+from command import run
 from places import SAMPLE_LOGS, SHOP, SUPPORT
 from receivers import Series, receiving, series
+from referee import Note, read_notes
 from servers import COMBINED, GUNICORN_DEFAULT, Address, exchange, gunicorn, nginx, statsd
 from traffic import Request, traffic
 
 from logstatsd.formats.detect import detect
-from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
+from logstatsd.model.route import Route, Undecided
 from logstatsd.routing import app as apps
 from logstatsd.routing.router import Router
 from logstatsd.scan.labels import Labels
@@ -32,6 +30,8 @@ from logstatsd.scan.labels import Labels
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 REQUESTS = 600
 
@@ -65,7 +65,7 @@ class Recording(NamedTuple):
     passed_on: list[Timed]
     """What the log says went to the app, read by no code under test."""
 
-    notes: list[truth.Truth]
+    notes: list[Note]
 
     @property
     def answered_by_server(self) -> int:
@@ -93,7 +93,7 @@ def taken_by_gunicorn(request: Request) -> bool:
 def refereed_shop(notes: Path, log: Path) -> AbstractContextManager[Address]:
     """gunicorn that serves the shop and has each request noted."""
     return gunicorn(
-        f"truth:refereed('shop:app', {str(notes)!r})",
+        f"referee:refereed('shop:app', {str(notes)!r})",
         directory=SUPPORT,
         log=log,
         log_format=GUNICORN_FORMAT,
@@ -108,7 +108,7 @@ def refereed_shop(notes: Path, log: Path) -> AbstractContextManager[Address]:
 def by_gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """gunicorn alone, which lets nearly everything through to the app."""
     directory = tmp_path_factory.mktemp("gunicorn")
-    notes, log = directory / "truth.jsonl", directory / "gunicorn.log"
+    notes, log = directory / "notes.jsonl", directory / "gunicorn.log"
     with refereed_shop(notes, log) as app:
         drive(app, [each for each in traffic(seed=11, count=REQUESTS) if patient(each)])
     lines = log.read_bytes().splitlines()
@@ -117,14 +117,14 @@ def by_gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         for line in lines
         if (found := re.search(rb'"(r\d+)" (\d+)$', line)) and b' 400 0 "-" "-" "r' not in line
     ]
-    return Recording(log, GUNICORN_FORMAT, len(lines), passed_on, truth.read(notes))
+    return Recording(log, GUNICORN_FORMAT, len(lines), passed_on, read_notes(notes))
 
 
 @pytest.fixture(scope="module")
 def by_nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
     """nginx before gunicorn, logging the same requests as text and as JSON."""
     directory = tmp_path_factory.mktemp("nginx")
-    notes = directory / "truth.jsonl"
+    notes = directory / "notes.jsonl"
     text, objects = directory / "nginx.log", directory / "nginx.json.log"
     logs = {text.name: f"'{NGINX_FORMAT}'", objects.name: f"escape=json '{NGINX_JSON}'"}
     with (
@@ -133,7 +133,7 @@ def by_nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
     ):
         requests = traffic(seed=12, count=REQUESTS)
         drive(front, [each for each in requests if patient(each) and taken_by_gunicorn(each)])
-    read = truth.read(notes)
+    read = read_notes(notes)
     lines = text.read_bytes().splitlines()
     found = [re.search(rb'"(-|r\d+)" (\d+)\.(\d{3}) 127\.[\d.:]+$', line) for line in lines]
     timed = [Timed(id_of(each[1].decode()), int(each[2] + each[3]) * 1000) for each in found if each]
@@ -172,7 +172,6 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 
 # --- what it has to become ------------------------------------------------------------------------------
 
-FIXED = {route.outcome: route for route in (METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED)}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 
@@ -184,13 +183,6 @@ class Label(NamedTuple):
     status: int
 
 
-def noted_route(note: truth.Truth) -> Route:
-    """The route that the referee's note asks for."""
-    if note.rule is None:
-        return FIXED[note.outcome]
-    return Route(note.rule, note.endpoint, note.outcome)
-
-
 def noted_durations(recording: Recording) -> dict[Label, Counter[int]]:
     """The durations in microseconds of each series: the referee says which, the log how long."""
     pool: dict[str | None, list[int]] = defaultdict(list)
@@ -199,7 +191,7 @@ def noted_durations(recording: Recording) -> dict[Label, Counter[int]]:
     expected: dict[Label, Counter[int]] = defaultdict(Counter)
     for note in recording.notes:
         method = note.method if note.method in METHODS else "_OTHER"
-        expected[Label(noted_route(note), method, note.status)][pool[note.id].pop()] += 1
+        expected[Label(note.route, method, note.status)][pool[note.id].pop()] += 1
     assert not any(pool.values()), "the log has requests that the referee did not see"
     return expected
 
@@ -239,11 +231,11 @@ def test_each_request_is_labelled_with_what_flask_matched(recording: Recording) 
     )
     labels.roles = ("method", "target")
 
-    def label(note: truth.Truth) -> Route:
+    def label(note: Note) -> Route:
         route, _ = labels.label((note.method.encode(), note.target.encode("latin-1")))
         return shop.resolve(route)[0] if isinstance(route, Undecided) else route
 
-    wrong = [note for note in recording.notes if label(note) != noted_route(note)]
+    wrong = [note for note in recording.notes if label(note) != note.route]
 
     assert wrong == []
 
@@ -255,13 +247,7 @@ def logstatsd(command: str, recording: Recording, *options: str) -> Any:
     """Run `logstatsd COMMAND LOG --app SHOP --json …` and return what it prints."""
     told = ["--log-format", recording.log_format] if recording.log_format else []
     arguments = [command, str(recording.log), "--app", SHOP, *told, "--json", *options]
-    # Whoever runs the tests may have a Datadog Agent, and tags of their own.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "DATADOG_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "logstatsd", *arguments], capture_output=True, text=True, env=env, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run(*arguments).stdout)
 
 
 def test_report_counts_and_times_what_the_app_saw(recording: Recording) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import command
 import pytest
 from places import SAMPLE_LOGS, SHOP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOG, APP = str(SAMPLE_LOGS / "nginx.log"), SHOP
+LOG = SAMPLE_LOGS / "nginx.log"
 
 DIALECT = """
 from logstatsd.delivery import dialects
@@ -79,46 +79,44 @@ presets.FORMATS["mine"] = presets.Preset(
 """
 
 
-def run(entry: str, *args: str) -> str:
+def run(entry: str, *arguments: object) -> str:
     """What the command prints, with one entry more in a table."""
-    code = f"import sys\n{entry}\nfrom logstatsd.cli import cli\ncli({list(args)!r}, prog_name='logstatsd')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code = f"import sys\n{entry}\nfrom logstatsd.cli import cli\ncli(prog_name='logstatsd')"
+    return command.run(*arguments, command=[sys.executable, "-c", code]).stdout
 
 
 def test_a_dialect() -> None:
-    out = run(DIALECT, "replay", LOG, "--app", APP, "-n", "-q", "--dialect", "upper")
+    out = run(DIALECT, "replay", LOG, "--app", SHOP, "-n", "-q", "--dialect", "upper")
     assert out.startswith("SHOP.API.REQUEST:")
 
 
 def test_a_scheme() -> None:
-    assert "shop.mine:" in run(SCHEME, "replay", LOG, "--app", APP, "-n", "-q", "--scheme", "mine")
+    assert "shop.mine:" in run(SCHEME, "replay", LOG, "--app", SHOP, "-n", "-q", "--scheme", "mine")
 
 
 def test_an_encoder() -> None:
-    out = run(ENCODER, "replay", LOG, "--app", APP, "-n", "-q", "--send", "totals")
+    out = run(ENCODER, "replay", LOG, "--app", SHOP, "-n", "-q", "--send", "totals")
     assert sum(int(line[len("total:") : -len("|c")]) for line in out.splitlines()) == 3_000
 
 
 def test_a_renderer() -> None:
-    assert run(RENDERER, "report", LOG, "--app", APP, "-q", "--count") == "3000\n"
+    assert run(RENDERER, "report", LOG, "--app", SHOP, "-q", "--count") == "3000\n"
 
 
 def test_an_order() -> None:
-    rows = json.loads(run(SORT, "report", LOG, "--app", APP, "-q", "--sort", "length", "--json"))["rows"]
+    rows = json.loads(run(SORT, "report", LOG, "--app", SHOP, "-q", "--sort", "length", "--json"))["rows"]
     lengths = [len(row["rule"]) for row in rows]
     assert lengths == sorted(lengths, reverse=True)
 
 
 def test_an_engine() -> None:
-    plain = run("", "report", LOG, "--app", APP, "-q", "--json")
-    assert run(ENGINE, "report", LOG, "--app", APP, "-q", "--json", "--engine", "backwards") == plain
+    plain = run("", "report", LOG, "--app", SHOP, "-q", "--json")
+    assert run(ENGINE, "report", LOG, "--app", SHOP, "-q", "--json", "--engine", "backwards") == plain
 
 
 @pytest.mark.parametrize("given", [(), ("--log-format", "mine")], ids=["found", "named"])
 def test_a_format(given: tuple[str, ...], tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text(20 * "200|GET /health HTTP/1.1|0.042\n")
-    rows = json.loads(run(FORMAT, "report", str(log), "--app", APP, "-q", "--json", *given))["rows"]
+    rows = json.loads(run(FORMAT, "report", str(log), "--app", SHOP, "-q", "--json", *given))["rows"]
     assert [(row["rule"], row["requests"], row["p50_us"]) for row in rows] == [("/health", 20, 42_000)]

@@ -1,4 +1,4 @@
-"""The real servers of `servers`, the receivers of `receivers` and the referee of `truth` do what they say."""
+"""The real servers of `servers`, the receivers of `receivers` and the referee do what they say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-import truth
 from places import ROOT, SAMPLE_LOGS, SUPPORT, TESTS
 from receivers import Transport, parse, receiving, series
+from referee import read_notes
 from servers import (
     COMBINED_TIMED,
     GUNICORN_DEFAULT,
@@ -25,6 +25,8 @@ from servers import (
     statsd,
     takes_connections,
 )
+
+from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,7 @@ def get(address: Address, target: str, method: str = "GET", request_id: str = "-
 # --- gunicorn and nginx ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
 def test_gunicorn_logs_each_request_in_the_format_it_was_given(tmp_path: Path, worker_class: str) -> None:
     log = tmp_path / "gunicorn.log"
@@ -64,6 +67,7 @@ def test_gunicorn_logs_each_request_in_the_format_it_was_given(tmp_path: Path, w
     assert re.fullmatch(r'127\.0\.0\.1 - - \[.*\] "GET /health HTTP/1\.1" 200 16 "-" "-" \d+', lines[0])
 
 
+@pytest.mark.slow
 def test_gunicorn_that_cannot_load_its_app_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(ConnectionError) as failure,
@@ -76,6 +80,7 @@ def test_gunicorn_that_cannot_load_its_app_says_why(tmp_path: Path) -> None:
     assert "No module named 'no_such_module'" in "".join(failure.value.__notes__)
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("nginx")
 def test_nginx_serves_the_sample_app_and_logs_fifty_requests_in_two_formats(tmp_path: Path) -> None:
     logs = {
@@ -98,6 +103,7 @@ def test_nginx_serves_the_sample_app_and_logs_fifty_requests_in_two_formats(tmp_
     assert len((tmp_path / "gunicorn.log").read_text().splitlines()) == 50
 
 
+@pytest.mark.slow
 def test_a_server_is_gone_once_its_block_is_left(tmp_path: Path) -> None:
     with gunicorn("shop:app", directory=SAMPLE_LOGS, log=tmp_path / "gunicorn.log") as app:
         assert takes_connections(app)
@@ -108,8 +114,9 @@ def test_a_server_is_gone_once_its_block_is_left(tmp_path: Path) -> None:
 # --- the referee ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
-    verdicts = tmp_path / "truth.jsonl"
+    notes = tmp_path / "notes.jsonl"
     asked = [
         ("GET", "/api/users/ann?page=2"),
         ("GET", "/api/products/sku/AB-1234-9"),
@@ -119,37 +126,38 @@ def test_the_referee_writes_down_what_flask_matched(tmp_path: Path) -> None:
         ("GET", "/admin/"),
         ("POST", "/api/orders/00000000-0000-0000-0000-000000000000/refund"),
     ]
-    with refereed_gunicorn(tmp_path, verdicts) as app:
+    with refereed_gunicorn(tmp_path, notes) as app:
         for number, (method, target) in enumerate(asked):
             get(app, target, method, f"r{number}")
 
-    assert [(t.id, t.status, t.rule, t.endpoint, t.outcome) for t in truth.read(verdicts)] == [
+    assert [(note.id, note.status, *note.route) for note in read_notes(notes)] == [
         ("r0", 200, "/api/users/<username>", "api.customers.user", "matched"),
-        ("r1", 404, None, None, "unmatched"),
-        ("r2", 410, None, None, "unmatched"),
-        ("r3", 405, None, None, "method_not_allowed"),
-        ("r4", 308, None, None, "redirect"),
+        ("r1", 404, *UNMATCHED),
+        ("r2", 410, *UNMATCHED),
+        ("r3", 405, *METHOD_NOT_ALLOWED),
+        ("r4", 308, *REDIRECT),
         ("r5", 401, "/admin/", "admin.dashboard", "matched"),
         ("r6", 500, "/api/orders/<uuid:order_id>/refund", "api.orders.refund", "matched"),
     ]
-    assert [(t.method, t.target) for t in truth.read(verdicts)] == asked
+    assert [(note.method, note.target) for note in read_notes(notes)] == asked
 
 
+@pytest.mark.slow
 def test_the_referee_loses_no_line_between_workers(tmp_path: Path) -> None:
-    verdicts = tmp_path / "truth.jsonl"
+    notes = tmp_path / "notes.jsonl"
     with (
-        refereed_gunicorn(tmp_path, verdicts, workers=2) as app,
+        refereed_gunicorn(tmp_path, notes, workers=2) as app,
         ThreadPoolExecutor(8) as clients,
     ):
         list(clients.map(lambda number: get(app, "/health", request_id=f"r{number}"), range(200)))
 
-    assert Counter(t.id for t in truth.read(verdicts)) == Counter(f"r{number}" for number in range(200))
+    assert Counter(note.id for note in read_notes(notes)) == Counter(f"r{number}" for number in range(200))
 
 
-def refereed_gunicorn(tmp_path: Path, verdicts: Path, workers: int = 1) -> AbstractContextManager[Address]:
+def refereed_gunicorn(tmp_path: Path, notes: Path, workers: int = 1) -> AbstractContextManager[Address]:
     """gunicorn that serves the sample app through the referee."""
     return gunicorn(
-        f"truth:refereed('shop:app', {str(verdicts)!r})",
+        f"referee:refereed('shop:app', {str(notes)!r})",
         directory=SUPPORT,
         log=tmp_path / "gunicorn.log",
         worker_class="gthread",
@@ -162,6 +170,7 @@ def refereed_gunicorn(tmp_path: Path, verdicts: Path, workers: int = 1) -> Abstr
 # --- npm statsd -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("node", "statsd")
 def test_npm_statsd_gives_back_every_timing_and_count(tmp_path: Path) -> None:
     with (
@@ -183,6 +192,7 @@ def test_npm_statsd_gives_back_every_timing_and_count(tmp_path: Path) -> None:
     assert seen.bad_lines == 1
 
 
+@pytest.mark.slow
 @pytest.mark.real_server("node", "statsd")
 def test_npm_statsd_over_tcp_is_awaited_by_the_number_of_metrics(tmp_path: Path) -> None:
     with statsd(directory=tmp_path, transport="tcp") as server:
@@ -272,6 +282,7 @@ def test_need_gives_the_path_of_a_program(need: Callable[[str], str]) -> None:
     assert need("sh") == path_of("sh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "outcome"), [([], {"skipped": 2}), (["--require-real"], {"failed": 1, "errors": 1})]
 )

@@ -71,9 +71,7 @@ class FileSink(Sink):
     def send(self, payload: bytes, values: int) -> None:
         self._file.write(payload)
         self.ledger.sent += values
-
-    def flush(self) -> None:
-        self._file.flush()
+        self._file.flush()  # at --speed, the next payload may be long in coming
 
 
 class SocketSink(Sink):

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from command import run
+from places import SAMPLE_LOGS, SHOP
 from servers import free_port
-
-LOG = ROOT / "sample_logs" / "nginx.log"
-APP = ROOT / "sample_logs" / "shop.py"
 
 
 def replay(*options: str, **environment: str) -> tuple[int, dict[str, Any], str]:
     """Run the command: its exit code, its JSON and its words."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "DATADOG_"))}
-    command = [
-        sys.executable,
-        "-m",
-        "logstatsd",
-        "replay",
-        str(LOG),
-        "--app",
-        f"{APP}:app",
-        "--json",
-        *options,
-    ]
-    env |= environment
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    log = SAMPLE_LOGS / "nginx.log"
+    done = run("replay", log, "--app", SHOP, "--json", *options, env=environment, code=None)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 

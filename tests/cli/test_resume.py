@@ -7,22 +7,24 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sample
+from command import COMMAND, modules, run
 from places import SAMPLE_LOGS
+from servers import poll
 
 from logstatsd.routing.snapshot import dump_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = [sys.executable, "-m", "logstatsd", "replay", "access.log", "--routes", "routes.json"]
+REPLAY = ["replay", "access.log", "--routes", "routes.json"]
+STATE = ["--socket", "dsd.sock", "--checkpoint", "state.json"]
 LINES = (SAMPLE_LOGS / "nginx.log").read_bytes().splitlines(keepends=True)
 
 
@@ -73,16 +75,27 @@ def write(lines: list[bytes]) -> None:
 
 def resume(*options: str, **environment: str) -> tuple[int, dict[str, Any], str]:
     """One run: its exit code, its JSON and its words."""
-    done = subprocess.run(
-        [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--json", *options],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+    done = run(*REPLAY, *STATE, "--json", *options, env=environment, code=None)
     told = json.loads(done.stdout or "{}")
     if told:
         outside = told["outside"]
         assert told["lines"] == told["parsed"] + told["rejected"] + outside
         assert told["due"] == told["sent"] + told["dropped"] + told["unconfirmed"]
     return done.returncode, told, done.stderr
+
+
+@contextmanager
+def following(*options: str, **streams: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A run that follows the log, ended at the latest with its block."""
+    with subprocess.Popen([*COMMAND, *REPLAY, *STATE, "--follow", *options], **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(server: Server, lines: int) -> None:
+    poll(f"{lines} lines at the server", lambda: len(server.lines) >= lines)
 
 
 def test_each_run_sends_what_was_added(server: Server) -> None:
@@ -114,9 +127,7 @@ def test_a_checkpoint_that_cannot_be_saved_stays_as_it_was(here: Path, server: S
     write(LINES[50:60])
     before = (here / "state.json").read_bytes()
     limited = 'ulimit -f 0; exec "$@"'  # as a full disk: no file may grow
-    run = [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--json"]
-    done = subprocess.run(["sh", "-c", limited, "sh", *run], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    done = run(*REPLAY, *STATE, "--json", command=["sh", "-c", limited, "sh", *COMMAND], code=1)
     assert "the checkpoint cannot be kept here: File too large" in done.stderr
     assert (here / "state.json").read_bytes() == before
     assert not (here / "state.json.tmp").exists()
@@ -144,6 +155,7 @@ def test_a_log_of_an_earlier_run_may_be_read_by_another_field(server: Server) ->
     resume()
     write([line])
     resume("--time-field", "upstream_response_time")
+    wait_for(server, 2)
     assert [sent.partition(b"|")[0] for sent in server.lines] == [
         b"shop.api.request:20",
         b"shop.api.request:10",
@@ -155,63 +167,46 @@ def test_following_ends_on_a_signal_with_all_it_read_delivered(
     number: signal.Signals, here: Path, server: Server
 ) -> None:
     write(LINES[:30])
-    following = subprocess.Popen(
-        [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--follow", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    wait_for(server, 30)
-    write(LINES[30:50])
-    wait_for(server, 50)
-    following.send_signal(number)
-    out, said = following.communicate(timeout=20)
-    assert (following.returncode, json.loads(out)["sent"]) == (128 + number, 50), said
+    with following("--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(server, 30)
+        write(LINES[30:50])
+        wait_for(server, 50)
+        process.send_signal(number)
+        out, said = process.communicate(timeout=20)
+    assert (process.returncode, json.loads(out)["sent"]) == (128 + number, 50), said
     assert resume()[1]["lines"] == 0
 
 
 def test_a_followed_log_may_come_later(here: Path, server: Server) -> None:
-    following = subprocess.Popen(
-        [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--follow"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert following.stderr
-    assert following.stderr.readline().endswith("access.log: not there yet, waiting for it\n")
-    write(LINES[:30])
-    wait_for(server, 30)
-    following.terminate()
-    said = following.communicate(timeout=20)[1]
+    with following(stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert process.stderr.readline().endswith("access.log: not there yet, waiting for it\n")
+        write(LINES[:30])
+        wait_for(server, 30)
+        process.terminate()
+        said = process.communicate(timeout=20)[1]
     assert said.count("is not there now") <= 1, said
 
 
 def test_a_followed_log_ends_with_its_terminal(here: Path, server: Server) -> None:
     write(LINES[:30])
     parent, child = os.openpty()
-    command = [*COMMAND, "--socket", "dsd.sock", "--checkpoint", "state.json", "--follow"]
-    following = subprocess.Popen(command, stderr=child, stdin=subprocess.DEVNULL)
-    os.close(child)
-    wait_for(server, 30)
-    following.send_signal(signal.SIGHUP)
-    write(LINES[30:50])
-    wait_for(server, 50)
-    os.close(parent)
-    following.send_signal(signal.SIGHUP)
-    assert following.wait(timeout=20) == 128 + signal.SIGHUP
+    with following(stderr=child, stdin=subprocess.DEVNULL) as process:
+        os.close(child)
+        wait_for(server, 30)
+        process.send_signal(signal.SIGHUP)
+        write(LINES[30:50])
+        wait_for(server, 50)
+        os.close(parent)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=20) == 128 + signal.SIGHUP
 
 
 @pytest.mark.parametrize("options", [["--app", "nowhere:app"], []])
 def test_with_nothing_new_neither_app_nor_client_is_imported(options: list[str], server: Server) -> None:
     write(LINES[:10])
     resume()
-    command = [
-        *COMMAND[:-2],
-        *(options or COMMAND[-2:]),
-        "--socket",
-        "dsd.sock",
-        "--checkpoint",
-        "state.json",
-    ]
-    command.insert(1, "-Ximporttime")
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=60, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    imported = modules("replay", "access.log", *(options or ["--routes", "routes.json"]), *STATE, "--resume")
     assert "logstatsd.cli.resume" in imported
     assert not imported & {
         "datadog",
@@ -226,17 +221,7 @@ def test_with_nothing_new_neither_app_nor_client_is_imported(options: list[str],
 def test_a_pattern_stands_for_the_logs_there_are(here: Path, server: Server) -> None:
     for name in ("one.log", "two.log"):
         (here / name).write_bytes(b"".join(LINES[:10]))
-    command = [part if part != "access.log" else "*.log" for part in COMMAND]
     for _ in range(2):
-        subprocess.run(
-            [*command, "--socket", "dsd.sock", "--checkpoint", "state.json", "-q"], check=True, timeout=60
-        )
+        run("replay", "*.log", "--routes", "routes.json", *STATE, "-q")
     wait_for(server, 20)
     assert len(server.lines) == 20
-
-
-def wait_for(server: Server, lines: int) -> None:
-    give_up = time.monotonic() + 20
-    while len(server.lines) < lines:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)

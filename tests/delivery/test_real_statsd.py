@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from logstatsd.delivery.sink import Sink
 
+pytestmark = pytest.mark.slow
+
 VALUES = 50_000
 NAME = "shop.api.request"
 

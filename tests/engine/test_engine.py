@@ -252,6 +252,7 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
     assert not {name.partition(".")[0] for name in names} & set(HEAVY)
 
 
+@pytest.mark.measured
 def test_a_worker_is_ready_within_a_tenth_of_a_second(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_bytes(NGINX_LOG.read_bytes()[:2_000])

@@ -7,6 +7,8 @@ import random
 import pytest
 from fuzz_formats import try_lines, try_time
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", range(8))
 def test_any_line_gives_one_entry_and_no_exception(seed: int) -> None:
@@ -16,6 +18,7 @@ def test_any_line_gives_one_entry_and_no_exception(seed: int) -> None:
         try_lines(chance)
 
 
+@pytest.mark.measured
 def test_long_lines_take_time_in_proportion() -> None:
     chance = random.Random(1)
 

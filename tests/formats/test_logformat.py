@@ -327,6 +327,8 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_hostile_line_takes_time_in_proportion_to_its_length(name: str) -> None:
     """64 KiB at most eight times as much as a length of 16 KiB, which leaves room for a busy machine."""

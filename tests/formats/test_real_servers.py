@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from logstatsd.formats.logformat import LogFormat
 
+pytestmark = pytest.mark.slow
+
 
 class Sent(NamedTuple):
     """A request: the words of its request line, and the headers that end up in logs."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from datadog.dogstatsd.base import DogStatsd
 
+pytestmark = pytest.mark.slow
+
 
 # --- parity ---------------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ def test_4096_distinct_durations_are_kept_as_they_are() -> None:
     assert of(multiset).quantiles(RANKS) == [nearest_rank(flat(multiset), rank) for rank in RANKS]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seeds)
 def test_one_more_is_within_half_a_percent(seed: int) -> None:
     multiset = many(DISTINCT + 1, seed)
@@ -135,7 +135,7 @@ def test_three_digits_keep_the_order(one: int, other: int) -> None:
 
 
 @pytest.mark.parametrize("distinct", [10, DISTINCT - 1, DISTINCT, DISTINCT + 1, 3 * DISTINCT])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_any_order_of_adding_and_merging_gives_the_same(distinct: int, seed: int) -> None:
     chance = random.Random(seed)

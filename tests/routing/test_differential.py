@@ -1,6 +1,7 @@
 """Router against Werkzeug's own MapAdapter.match, over random maps and random requests: no difference.
 
-LOGSTATSD_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_ROUTE_SEED which.
+LOGSTATSD_TEST_ROUTE_CASES says how many requests (500,000 take some minutes), LOGSTATSD_TEST_ROUTE_SEED
+which.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import pickle
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flask_referee import adapter_for, what_flask_matched
+import pytest
 from random_maps import RandomApp
+from referee import adapter_for, what_flask_matched
 
 from logstatsd.model.route import Undecided
 from logstatsd.routing import app as apps
@@ -22,11 +24,12 @@ from logstatsd.routing.snapshot import dump_snapshot
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
 
-CASES = int(os.environ.get("LOGSTATSD_ROUTE_CASES", "12000"))
-SEED = int(os.environ.get("LOGSTATSD_ROUTE_SEED", "1"))
+CASES = int(os.environ.get("LOGSTATSD_TEST_ROUTE_CASES", "12000"))
+SEED = int(os.environ.get("LOGSTATSD_TEST_ROUTE_SEED", "1"))
 A_MAP = 60
 
 
+@pytest.mark.slow
 def test_router_says_what_werkzeug_says() -> None:
     """Through JSON and pickle, in an app's process and without, remembered and not."""
     seen: Counter[str] = Counter()
@@ -40,7 +43,7 @@ def test_router_says_what_werkzeug_says() -> None:
             method, target, host, websocket = source.request()
             if host not in adapters:
                 adapters[host] = adapter_for(source.app, host)
-            expected = what_flask_matched(source.app, router, adapters[host], method, target, websocket)
+            expected = what_flask_matched(source.app, adapters[host], method, target, websocket)
             answer = router.match(method, target, host, websocket)
             assert router.walk(method, target, host, websocket) == answer
             proven = True

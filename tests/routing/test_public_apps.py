@@ -15,9 +15,9 @@ from urllib.parse import quote
 import odd_app
 import odd_requests
 import pytest
-from flask_referee import adapter_for, what_flask_matched
 from odd_servers import GUNICORN_FORMAT, drive, logstatsd, recorded, text_lines, wrong
 from places import SUPPORT
+from referee import adapter_for, what_flask_matched
 from servers import gunicorn
 
 from logstatsd.model.route import Undecided
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from traffic import Request
+
+pytestmark = pytest.mark.slow
 
 PUBLIC = {
     "httpbin": "httpbin:app",
@@ -76,7 +78,7 @@ def test_a_public_app_is_labelled_as_flask_matches_it(name: str, pytestconfig: p
     for path in paths_of(app, chance, 5000):
         target = quote(path, safe=chance.choice(["/", "/ é", ""])).encode()
         method = chance.choice(METHODS)
-        expected = what_flask_matched(app, router, adapter, method, target, False)
+        expected = what_flask_matched(app, adapter, method, target, False)
         answer = router.match(method, target)
         if isinstance(answer, Undecided):
             answer, _ = loaded.resolve(answer)
@@ -104,7 +106,7 @@ def test_what_a_public_app_was_asked_for_is_labelled_by_its_log(
     spec, log, notes = PUBLIC[name], tmp_path / "gunicorn.log", tmp_path / "notes"
     requests = requests_for(apps.load([spec]).app, 400)
     with gunicorn(
-        f"truth:refereed({spec!r}, {str(notes)!r})",
+        f"referee:refereed({spec!r}, {str(notes)!r})",
         directory=SUPPORT,
         log=log,
         log_format=GUNICORN_FORMAT,
@@ -136,5 +138,5 @@ def test_a_quart_app_is_labelled_by_its_url_map(pytestconfig: pytest.Config) -> 
     adapter = app.url_map.bind("public.test")
     for path in odd_requests.PATHS:
         for method, websocket in (("GET", False), ("POST", False), ("GET", True)):
-            expected = what_flask_matched(app, router, adapter, method, path.encode(), websocket)
+            expected = what_flask_matched(app, adapter, method, path.encode(), websocket)
             assert router.match(method, path.encode(), websocket=websocket) == expected, path

@@ -1,6 +1,6 @@
 """Real servers before apps with every odd kind of rule: each line's label is what Flask itself matched.
 
-The requests are of `odd_requests`, the apps of `odd_app`, and the referee of `truth` sits inside of them.
+The requests are of `odd_requests`, the apps of `odd_app`, and the referee sits inside of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import pytest
 from odd_app import SPECS
 from odd_servers import (
     GUNICORN_FORMAT,
-    Label,
     Recording,
     drive,
     expected,
@@ -31,10 +30,14 @@ from odd_servers import (
 )
 from servers import COMBINED, Address, exchange, nginx, poll
 
+from logstatsd.model.route import Route
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from traffic import Request
+
+pytestmark = pytest.mark.slow
 
 VARIATIONS = int(os.environ.get("ODD_VARIATIONS", "700"))
 """How many requests are made up at random; a long run once in a while takes more."""
@@ -228,7 +231,7 @@ def test_each_rule_has_its_requests_counted(by_gunicorn: dict[str, Recording]) -
     done = logstatsd("routes", str(recording.log), *told, "--json")
 
     rules = json.loads(done.stdout)["rules"]
-    counted = {Label(each["rule"], each["endpoint"], "matched"): each["requests"] for each in rules}
+    counted = {Route(each["rule"], each["endpoint"], "matched"): each["requests"] for each in rules}
     assert +Counter(counted) == Counter(
         {label: n for label, n in matched.items() if label.outcome == "matched"}
     )

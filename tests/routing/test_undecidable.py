@@ -10,15 +10,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-import truth
 from odd_requests import AGENT, UPGRADE, request
 from odd_servers import GUNICORN_FORMAT, logstatsd, serve
 from places import ROOT
+from referee import read_notes
 from servers import COMBINED, exchange, nginx
 from traffic import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 NEVER_CAME = "(not the app)"
 
@@ -89,9 +91,9 @@ BY_NGINX = [
 
 def found_by_flask(notes: Path, number: str) -> str:
     """The rule or the outcome that the referee noted for the request that ends in `?number`."""
-    for note in truth.read(notes):
+    for note in read_notes(notes):
         if note.target.endswith(f"?{number}"):
-            return note.rule or f"({note.outcome})"
+            return note.rule
     return NEVER_CAME
 
 

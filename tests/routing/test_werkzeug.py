@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from places import ROOT, SUPPORT
+from referee import REPORT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 CASES = 150
 
@@ -52,11 +55,11 @@ def test_router_agrees_on_every_case_of_werkzeug(pytestconfig: pytest.Config, tm
     source = tmp_path / "test_routing.py"
     source.write_bytes(routing_tests(pytestconfig).read_bytes())
     path = os.pathsep.join([str(SUPPORT), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "werkzeug_referee", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "referee", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "--noconftest", "-c", os.devnull, "-W", "ignore", str(source)],
         check=False,
-        env={**os.environ, "ROUTING_REFEREE": str(report), "PYTHONPATH": path},
+        env={**os.environ, REPORT: str(report), "PYTHONPATH": path},
         cwd=tmp_path,
         capture_output=True,
         text=True,

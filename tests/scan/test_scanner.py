@@ -13,6 +13,7 @@ import sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import SAMPLE_LOGS
+from sample import line
 
 from logstatsd.formats.detect import detect
 from logstatsd.formats.logformat import LogFormat, parse_layout
@@ -33,14 +34,6 @@ LAYOUTS = [
     '$msec|$upstream_addr|"$request"|$status|$request_time',
     '%(L)s %(s)s "%(r)s" %(t)s "%(a)s"',
 ]  # fmt: skip
-
-
-def line(target: str = "/health", *, status: int = 200, took: str = "0.001", second: int = 15) -> bytes:
-    return (
-        (f'192.0.2.7 - - [22/Nov/2026:13:25:{second:02}] "GET {target} HTTP/1.1" {status} 2 "-" "-" {took}\n')
-        .replace("]", " +0000]")
-        .encode()
-    )
 
 
 def same(one: Batch, other: Batch) -> None:
@@ -76,7 +69,7 @@ def test_a_recorded_log_is_counted_as_by_hand(name: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_random_and_mutated_lines_are_counted_as_by_hand(layout: str, seed: int) -> None:
     log_format, chance = parse_layout(layout), random.Random(seed)
@@ -121,7 +114,7 @@ def _mutated(text: bytes, chance: random.Random) -> bytes:
     return chance.choice([text[:a], text[b:], text[:a] + noise + text[b:], text[:b] + text[a:], noise])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_batches_add_up_however_the_log_is_cut(cuts: list[int]) -> None:
     lines = (SAMPLE_LOGS / "nginx.log").read_bytes().splitlines(keepends=True)[:400]
@@ -137,7 +130,7 @@ def test_a_line_above_the_limit_is_rejected_and_its_neighbours_are_not() -> None
     assert (batch.counts.lines, batch.counts.parsed, dict(batch.counts.rejected)) == (4, 2, {"too long": 2})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from([0, 1, 100, LINE_LIMIT - 1, LINE_LIMIT, LINE_LIMIT + 1, 3 * LINE_LIMIT]), max_size=8
@@ -152,7 +145,7 @@ def test_lines_up_to_the_limit_stay(lengths: list[int]) -> None:
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=5), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_slices_are_the_data_and_end_in_newlines(lengths: list[int], ended: bool) -> None:
     data = b"\n".join(b"x" * length for length in lengths) + b"\n" * ended
     parts = list(slices(data))
@@ -176,6 +169,7 @@ def test_why_lines_are_rejected() -> None:
     assert ("no match", b"garbage") in batch.counts.samples
 
 
+@pytest.mark.measured
 def test_a_log_of_nothing_but_bad_durations_costs_no_pass_for_each() -> None:
     data = b"".join(line(took=f"x{n}") for n in range(20_000))[:-1]  # the last line has no newline
     began = time.process_time()

@@ -1,6 +1,6 @@
-"""Flask apps with every odd kind of rule, to be served by real servers with the referee of `truth` inside.
+"""Flask apps with every odd kind of rule, to be served by real servers with the referee inside.
 
-    gunicorn 'odd_app:served("odd", "/tmp/truth.jsonl")'
+    gunicorn 'odd_app:served("odd", "/tmp/notes.jsonl")'
 
 serves one of `APPS`. What a log is labelled by is one of `SPECS`: the same apps, as a user would name them.
 """
@@ -11,8 +11,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, NoReturn
 
-import truth
 from flask import Flask, Response, abort, request
+from referee import judge, noted
 from werkzeug.exceptions import Gone
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -298,5 +298,5 @@ SPECS = {
 def served(name: str, path: str) -> Wsgi:
     """One of APPS, with each request noted in the file at `path`."""
     for app in (odd, hosts, subdomains, unclear, front, shop, blog, news):
-        truth.judge(app)
-    return truth.noted(APPS[name], path)
+        judge(app)
+    return noted(APPS[name], path)

@@ -5,19 +5,20 @@ Each line of a log ends with its request's id, by which it is held against the r
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import truth
+from command import MODULE, run
 from odd_app import DATABASE, GATE
 from places import SAMPLE_LOGS, SUPPORT
+from referee import Note, read_notes
 from servers import GUNICORN_DEFAULT, Address, exchange, gunicorn
 
+from logstatsd.model.route import NOT_THE_APP, Route
+
 if TYPE_CHECKING:
+    import subprocess
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -26,33 +27,17 @@ if TYPE_CHECKING:
 GUNICORN_FORMAT = GUNICORN_DEFAULT + ' %(D)s "%({host}i)s" "%({x-request-id}i)s"'
 
 
-SHOWN = {
-    "unmatched": "(unmatched)",
-    "method_not_allowed": "(method not allowed)",
-    "redirect": "(redirect)",
-    "not_the_app": "(not the app)",
-}
-
-
 class Recording(NamedTuple):
     """A server's log, its format, and what the referee noted: by id, and of requests without one."""
 
     log: Path
     log_format: str
-    notes: dict[str, truth.Truth]
-    nameless: list[truth.Truth]
-
-
-class Label(NamedTuple):
-    """What a line of a log is labelled with."""
-
-    rule: str
-    endpoint: str | None
-    outcome: str
+    notes: dict[str, Note]
+    nameless: list[Note]
 
 
 def recorded(log: Path, log_format: str, notes: Path) -> Recording:
-    read = truth.read(notes)
+    read = read_notes(notes)
     by_id = {note.id: note for note in read if note.id is not None}
     return Recording(log, log_format, by_id, [note for note in read if note.id is None])
 
@@ -80,19 +65,10 @@ def drive(address: Address, requests: list[Request]) -> None:
 
 def logstatsd(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as its users do, where the apps are, and without the database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "logstatsd", *arguments],
-        cwd=SUPPORT,
-        env={**os.environ, "PYTHONPATH": str(SAMPLE_LOGS)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+    return run(*arguments, command=MODULE, cwd=SUPPORT, env={"PYTHONPATH": str(SAMPLE_LOGS)})
 
 
-def expected(recording: Recording, line: str) -> Label:
+def expected(recording: Recording, line: str) -> Route:
     """What the referee says about a line; what it has not seen never came to the app."""
     note = recording.notes.get(line.rpartition(" ")[2].strip('"'))
     if note is None and recording.nameless:
@@ -100,9 +76,9 @@ def expected(recording: Recording, line: str) -> Label:
         note = next((each for each in recording.nameless if asked and each[1:3] == asked.groups()), None)
     if note is None:
         if re.search('"(GET|HEAD) /down/x ', line):  # nginx found nobody there
-            return Label("/down/<name>", "/down/<name>", "matched")
-        return Label(SHOWN["not_the_app"], None, "not_the_app")
-    return Label(note.rule or SHOWN[note.outcome], note.endpoint, note.outcome)
+            return Route("/down/<name>", "/down/<name>", "matched")
+        return NOT_THE_APP
+    return note.route
 
 
 def text_lines(log: Path) -> list[str]:
@@ -110,11 +86,11 @@ def text_lines(log: Path) -> list[str]:
     return [line.decode("utf-8", "surrogateescape") for line in log.read_bytes().split(b"\n")[:-1]]
 
 
-def wrong(recording: Recording, found: list[tuple[str, Any]], mode: str) -> list[tuple[str, Label, Label]]:
+def wrong(recording: Recording, found: list[tuple[str, Any]], mode: str) -> list[tuple[str, Route, Route]]:
     """The lines that are not labelled with what Flask matched, and both labels."""
     different = []
     for line, row in found:
-        asked, got = expected(recording, line), Label(row["rule"], row["endpoint"], row["outcome"])
+        asked, got = expected(recording, line), Route(row["rule"], row["endpoint"], row["outcome"])
         # Without the app, what its own converters refuse keeps the rule.
         refused = mode == "snapshot" and got.rule.startswith("/custom/") and asked.outcome != "matched"
         if asked != got and not refused:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from campaign import WRITER, Replay, numbers
 
 LINES_PER_S = 20_000
-WARM_UP_S = 12.0
+WARM_UP_LINES = 240_000
 """Until what is remembered of labels and durations, which is bounded, is full: every line here is new."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -26,9 +26,11 @@ class Pace(NamedTuple):
     """What was seen while it followed."""
 
     behind_s: float
+    """How long it took, at most, until a line arrived: that depends on what else the machine has to do."""
     first_rss: int
     last_rss: int
     cpu_share: float
+    """How much of a processor it needs for so many lines a second: that does not."""
 
     def __str__(self) -> str:
         return (
@@ -37,8 +39,8 @@ class Pace(NamedTuple):
         )
 
 
-def pace(directory: Path, seconds: float, warm_up_s: float = WARM_UP_S) -> Pace:
-    """Follow for so long. Behind is what was written and did not arrive, at the speed it is written."""
+def pace(directory: Path, lines: int, warm_up_lines: int = WARM_UP_LINES) -> Pace:
+    """Follow until so many lines have arrived. Behind are those that were written and have not."""
     log = directory / "access.log"
     log.touch()
     reader = Replay(directory)
@@ -47,18 +49,29 @@ def pace(directory: Path, seconds: float, warm_up_s: float = WARM_UP_S) -> Pace:
         [sys.executable, "-c", WRITER, str(log), str(LINES_PER_S)], stdout=subprocess.DEVNULL
     )
     try:
-        time.sleep(warm_up_s)
-        begin, first, used = time.monotonic(), _rss(following.pid), _cpu_s(following.pid)
-        behind = 0.0
-        while time.monotonic() - begin < seconds:
-            behind = max(behind, (_written(log) - len(reader.came)) / LINES_PER_S)
-            time.sleep(0.02)
-        used = _cpu_s(following.pid) - used
-        return Pace(behind, first, _rss(following.pid), used / seconds)
+        _behind(log, reader, warm_up_lines)
+        begin, first, used_s = len(reader.came), _rss(following.pid), _cpu_s(following.pid)
+        behind = _behind(log, reader, warm_up_lines + lines)
+        used_s = _cpu_s(following.pid) - used_s
+        share = used_s * LINES_PER_S / (len(reader.came) - begin)
+        return Pace(behind / LINES_PER_S, first, _rss(following.pid), share)
     finally:
         for process in (writer, following):
             process.terminate()
             process.wait()
+
+
+def _behind(log: Path, reader: Replay, lines: int) -> int:
+    """How many lines were on their way, at most, until so many had arrived."""
+    behind = 0
+    give_up_s = time.monotonic() + 60 + 4 * lines / LINES_PER_S
+    while (came := len(reader.came)) < lines:
+        if came:
+            behind = max(behind, _written(log) - came)
+        if time.monotonic() > give_up_s:
+            raise TimeoutError(f"{came:,} of {lines:,} lines arrived")
+        time.sleep(0.02)
+    return behind
 
 
 def _written(log: Path) -> int:
@@ -81,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     with tempfile.TemporaryDirectory() as directory:
-        print(pace(Path(directory), parser.parse_args().seconds))
+        print(pace(Path(directory), int(parser.parse_args().seconds * LINES_PER_S)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command import MODULE, run
 from places import SAMPLE_LOGS, SUPPORT
 from receivers import Series, receiving
 from servers import Address, exchange, gunicorn
@@ -122,18 +122,8 @@ def destination(address: Address | str) -> dict[str, str]:
 
 def replay(log: Path, address: Address | str, log_format: str) -> None:
     """Replay a log as a user does."""
-    command = [sys.executable, "-m", "logstatsd", "replay", str(log), "--app", "measured_shop:app"]
-    command += ["--log-format", log_format, "--quiet"]
-    done = subprocess.run(
-        command,
-        cwd=SUPPORT,
-        env={**os.environ, **ENV, **destination(address)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"replay ended with {done.returncode}: {done.stderr}")
+    arguments = [log, "--app", "measured_shop:app", "--log-format", log_format, "--quiet"]
+    run("replay", *arguments, command=MODULE, cwd=SUPPORT, env=ENV | destination(address))
 
 
 def apart_us(log: Path) -> Iterator[int]:

@@ -55,7 +55,7 @@ def saved(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), states, max_size=2))
 def test_what_is_saved_is_what_is_loaded(tmp_path_factory: pytest.TempPathFactory, logs: dict) -> None:
     path = tmp_path_factory.getbasetemp() / "round-trip.json"

@@ -162,6 +162,7 @@ def test_a_signal_ends_a_run_with_its_state_intact(number: int, tmp_path: Path) 
     assert state.positions[-1].offset == log.log.stat().st_size
 
 
+@pytest.mark.measured
 def test_at_rest_it_uses_next_to_no_cpu(log: Resumed) -> None:
     with Control() as control:
         looks = follow({str(log.log): start(str(log.log))}, control, pytest.fail)
@@ -183,8 +184,10 @@ def test_no_descriptor_is_left_open(log: Resumed, following: Following) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
 
 
+@pytest.mark.slow
+@pytest.mark.measured
 def test_it_keeps_up_with_20_000_lines_a_second_in_bounded_memory(tmp_path: Path) -> None:
     """The real command; for a minute, in memory that is flat: tests/support/pace.py."""
-    seen = pace(tmp_path, seconds=2, warm_up_s=1)
-    assert seen.behind_s < 1, seen
+    seen = pace(tmp_path, lines=40_000, warm_up_lines=20_000)
+    assert seen.cpu_share < 0.5, seen
     assert seen.last_rss < 96 << 20, seen

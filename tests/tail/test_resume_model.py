@@ -88,14 +88,14 @@ def after(steps: list) -> Rotated:
     return log
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(STEADY), max_size=14))
 def test_every_line_once_and_in_order(steps: list) -> None:
     log = after(steps)
     assert log.delivered == list(range(1, log.written + 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(ROUGH), max_size=14))
 def test_late_lines_and_crashes_lose_nothing_and_repeat_a_batch_each(steps: list) -> None:
     log = after(steps)
