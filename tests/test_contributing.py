@@ -72,10 +72,10 @@ def recipe(target: str) -> list[str]:
 def test_the_gate_and_make_check_run_the_same(need: Callable[[str], str]) -> None:
     need("make")
     _, _, after = GATE.partition("/activate\n")
-    gate = [line.removesuffix(' "$@"') for line in after.splitlines() if line]
-
-    assert "pytest --require-real" in gate
-    assert recipe("check") == gate
+    assert after.splitlines()[-1] == "make check"
+    ran = recipe("check")
+    assert {"ruff check .", "mypy", "lint-imports"} < set(ran)
+    assert any("pytest --require-real" in command for command in ran)
 
 
 def test_the_hooks_run_what_make_lint_runs_and_download_nothing(need: Callable[[str], str]) -> None:
