@@ -1,6 +1,8 @@
-"""Text of foreign origin, made fit for a terminal."""
+"""Write text for a person: foreign text made fit for a terminal, moments as ISO 8601."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 
 def clean(text: str, length: int = 160) -> str:
@@ -12,3 +14,8 @@ def clean(text: str, length: int = 160) -> str:
 def clean_bytes(line: bytes, length: int = 160) -> str:
     """The same for bytes of a log."""
     return clean(line[: 4 * length].decode("utf-8", "backslashreplace"), length)
+
+
+def iso_utc(moment_s: float | None) -> str | None:
+    """Write Unix seconds as ISO 8601, in UTC."""
+    return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import sys
@@ -37,6 +36,7 @@ COMMANDS: dict[str, Listed] = {
 }
 
 
+PREFIX = "LOGSTATSD_"
 OTHER_VARIABLES = {"LOGSTATSD_CONFIG", "LOGSTATSD_SCANNER"}
 """Variables that are read, but are no option's of a command."""
 
@@ -51,7 +51,7 @@ class CommandGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = load_command(cmd_name)
-        _tell_unknown_variables(command)
+        _tell_misspelt_variables(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -91,16 +91,19 @@ def _ending(error: BaseException, ctx: click.Context) -> tuple[str, int]:
             return "out of memory; try --jobs 1", 1
 
 
-def _tell_unknown_variables(command: Command) -> None:
-    """Say which variables that look like an option's are none, so that a misspelt one is not silent."""
-    ours = {name for name in os.environ if name.startswith("LOGSTATSD_") and name not in OTHER_VARIABLES}
+def _tell_misspelt_variables(command: Command) -> None:
+    """Say which variables look like one that an option of this command reads, and are none's."""
+    ours = {name for name in os.environ if name.startswith(PREFIX) and name not in OTHER_VARIABLES}
     known = {name for param in command.params for name in _names(param)}
-    if ours - known:
-        params = (param for each in load_commands().values() for param in each.params)
-        known |= {name for param in params for name in _names(param)}
-        for name in sorted(ours - known):
-            for near in difflib.get_close_matches(name, known, n=1, cutoff=0.85):
-                say(f"{name}: no option reads this variable; did you mean {near}?")
+    if not ours - known:
+        return
+    import difflib  # noqa: PLC0415 - nearly every start does without
+
+    for name in sorted(ours - known):
+        near = difflib.get_close_matches(name[len(PREFIX) :], [each[len(PREFIX) :] for each in known], 1, 0.8)
+        params = (param for each in load_commands().values() for param in each.params) if near else ()
+        if near and not any(name in _names(param) for param in params):
+            say(f"{name}: no option reads this variable; did you mean {PREFIX}{near[0]}?")
 
 
 def _names(param: click.Parameter) -> list[str]:

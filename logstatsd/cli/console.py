@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import sys
-import time
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from logstatsd.text import clean, clean_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from logstatsd.model.line_counts import LineCounts
     from logstatsd.scan.run import Run
@@ -34,26 +33,16 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-WIDEST = 10_000
-WIDE = 240
-"""Columns that a table may take where no terminal limits it."""
-
 PROGRESS_ABOVE = 64 << 20
 """Bytes of log from which on a terminal is shown how far a run has come."""
 
 
-@contextlib.contextmanager
-def progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
+def progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar on stderr where somebody waits for much, to be told how many bytes are done; else nothing."""
     if total_bytes < PROGRESS_ABOVE:
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total_bytes)
-        yield lambda done: progress.update(task, completed=done)
+        return contextlib.nullcontext(lambda _: None)
+    bar: AbstractContextManager[Callable[[int], None]] = _terminal().progress_bar(total_bytes)
+    return bar
 
 
 def account(run: Run, settler: Settler, counts: LineCounts) -> None:
@@ -107,45 +96,21 @@ def opened(output: str) -> Iterator[IO[str]]:
 def show(shown: Any, output: str | None) -> None:
     """Print text or a rich renderable to stdout or to a file. Raises InputError."""
     if output is None and not isinstance(shown, str) and sys.stdout.isatty():
-        from rich.console import Console  # noqa: PLC0415 - heavy
-
-        Console(highlight=False).print(shown)
+        _terminal().draw(shown)
         return
     with opened(output or "-") as file:
-        click.echo(shown if isinstance(shown, str) else _as_text(shown, plain=output is not None), file=file)
+        plain = output is not None
+        click.echo(shown if isinstance(shown, str) else _terminal().as_text(shown, plain=plain), file=file)
 
 
-def _as_text(shown: Any, *, plain: bool) -> str:
-    from rich.console import Console  # noqa: PLC0415 - heavy
-
-    text = io.StringIO()
-    console = Console(file=text, force_terminal=False if plain else None, width=_width(), highlight=False)
-    console.print(shown)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
-
-
-def _width() -> int:
-    """The columns that COLUMNS asks for, within reason, or else WIDE."""
-    columns = os.environ.get("COLUMNS", "")
-    asked = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 6 else 0
-    return min(asked, WIDEST) or WIDE
-
-
-@contextlib.contextmanager
-def screen(shown: Callable[[], Any], every_s: float = 1.0) -> Iterator[Callable[[], None]]:
+def screen(shown: Callable[[], Any], every_s: float = 1.0) -> AbstractContextManager[Callable[[], None]]:
     """A terminal's whole screen for `shown()`, drawn anew at most that often; nothing elsewhere."""
     if not sys.stdout.isatty():
-        yield lambda: None
-        return
-    from rich.live import Live  # noqa: PLC0415
+        return contextlib.nullcontext(lambda: None)
+    drawn: AbstractContextManager[Callable[[], None]] = _terminal().live_screen(shown, every_s)
+    return drawn
 
-    drawn_s = 0.0
-    with Live(screen=True, auto_refresh=False) as live:
 
-        def refresh() -> None:
-            nonlocal drawn_s
-            if time.monotonic() - drawn_s >= every_s:
-                live.update(shown(), refresh=True)
-                drawn_s = time.monotonic()
-
-        yield refresh
+def _terminal() -> Any:
+    """The module that needs rich, whose import takes as long as all of ours."""
+    return import_module("logstatsd.cli.terminal")

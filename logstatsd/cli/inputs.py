@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import itertools
 import os
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli import signals
@@ -14,9 +11,7 @@ from logstatsd.cli.console import is_terminal, progress, say
 from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
 from logstatsd.errors import FormatError, OptionError
-from logstatsd.formats.detect import detect
 from logstatsd.formats.diagnose import explain_format, explain_unknown
-from logstatsd.formats.known import FormatChoice
 from logstatsd.model.filters import Excluded
 from logstatsd.model.route import FIXED
 from logstatsd.routing.router import Router
@@ -24,18 +19,15 @@ from logstatsd.routing.snapshot import read_snapshot
 from logstatsd.scan.logs import open_logs
 from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
-from logstatsd.scan.stretches import FormatChanges, Stretches, StretchScanner
-from logstatsd.tail.rotated import is_rotated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from logstatsd.cli.options import AppOptions, FormatOptions, RunOptions
-    from logstatsd.formats.logformat import LogFormat
-    from logstatsd.model.batch import Batch
     from logstatsd.model.line_counts import LineCounts
     from logstatsd.scan.logs import Log
     from logstatsd.scan.run import Piece
+    from logstatsd.scan.stretches import Stretches
 
 
 def app_is_given(app: AppOptions) -> bool:
@@ -85,64 +77,6 @@ def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, qui
             "%({host}i)s to its format; until then those rules match nothing"
         )
     return logs
-
-
-def followed(paths: tuple[str, ...]) -> list[str]:
-    """The logs to read on, by absolute path and each once; a pattern stands for those there are.
-
-    Raises OptionError for stdin, and for a rotated file beside its log: its lines would be sent again at the
-    next rotation, under its next name.
-    """
-    if "-" in paths:
-        raise OptionError("--resume and --follow: only a file can be read on from where a run stopped")
-    found = (match for path in paths for match in sorted(glob.glob(path)) or [path])  # noqa: PTH207
-    logs = list(dict.fromkeys(map(os.path.abspath, found)))
-    for one, other in itertools.permutations(map(Path, logs), 2):
-        if one.parent == other.parent and is_rotated(other.name, one.name):
-            raise OptionError(f"{other}: is read as a rotated file of {one.name} already; leave it out")
-    return logs
-
-
-class LogScanners:
-    """A scanner for each log that is read on from where it was left, in the format that it had there."""
-
-    def __init__(self, router: Router, formats: FormatOptions, *, bucket_s: int = 0, quiet: bool) -> None:
-        self._router, self._formats, self._bucket_s, self._quiet = router, formats, bucket_s, quiet
-        self._scanners: dict[str, StretchScanner] = {}
-        self.changes = FormatChanges()
-
-    def scan(self, log: str, data: bytes, offset: int, known: LogFormat | None = None) -> Batch:
-        """Tally the next lines of a log, which begin at byte `offset`; `known` is its format so far."""
-        scanner = self._scanners.get(log)
-        if scanner is None:
-            choice = self._choice(log, data, known)
-            scanner = StretchScanner(choice, self._router, bucket_s=self._bucket_s)
-            self._scanners[log] = scanner
-            if choice.first:
-                self.changes.begin(log, choice.first)
-        batch, stretches = scanner.scan(data)
-        for text in self.changes.note(log, batch.counts.lines, stretches, offset=offset):
-            say(text, quiet=self._quiet)
-        return batch
-
-    def _choice(self, log: str, data: bytes, known: LogFormat | None) -> FormatChoice:
-        """The format given, or the one known of an earlier run, or what the first lines show, if anything."""
-        given, roles = self._formats.log_format, self._formats.roles()
-        choice = FormatChoice(None if given else known, fixed=bool(given), roles=tuple(roles.items()))
-        if choice.first is None:
-            try:
-                detected = detect(data, log, given=given, fields=roles)
-            except FormatError:
-                if given:
-                    raise
-                return choice
-            if detected.note:
-                say(f"{log}: {detected.note}", quiet=self._quiet)
-            choice = choice._replace(first=detected.log_format)
-        for role, name in roles.items():
-            if choice.first:
-                choice = choice._replace(first=choice.first.assign(role, name))
-        return choice
 
 
 def open_run(

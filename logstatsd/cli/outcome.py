@@ -6,16 +6,17 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from logstatsd.cli.console import say
 from logstatsd.delivery.encoders.encoder import Totals
-from logstatsd.formats.times import iso_utc
 from logstatsd.model.line_counts import LineCounts
+from logstatsd.text import iso_utc
 
 if TYPE_CHECKING:
+    from logstatsd.cli.request import Telling
     from logstatsd.delivery.encoders.encoder import Encoder
 
 SCHEMA = 1
@@ -33,14 +34,6 @@ class ReplayCounts:
     def seconds(self) -> float:
         """How long the replay has taken so far."""
         return time.monotonic() - self.started_s
-
-
-class Telling(NamedTuple):
-    """How the outcome is told: as JSON too, on stderr at all, and of what was only printed."""
-
-    as_json: bool = False
-    quiet: bool = False
-    dry_run: bool = False
 
 
 def conclude(counted: ReplayCounts, encoder: Encoder | None, destination: str, telling: Telling) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from logstatsd.cli.console import account
+import click
+
 from logstatsd.cli.destination import DestinationOptions, MetricOptions
-from logstatsd.cli.inputs import open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     ABOVE_ZERO,
-    HALF_OF_MANY,
     AppOptions,
     FormatOptions,
     Options,
@@ -21,16 +20,8 @@ from logstatsd.cli.options import (
     quiet,
     takes,
 )
-from logstatsd.cli.outcome import ReplayCounts, Telling
-from logstatsd.cli.resume import ResumeOptions, replay_on
-from logstatsd.cli.sender import BATCH_LINES, Request, Sender, refuse_undated, refuse_untimed
-from logstatsd.errors import OptionError, UndeliveredError
-from logstatsd.scan.merge import in_time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from logstatsd.scan.run import Piece, Run
+from logstatsd.cli.request import Request, Telling
+from logstatsd.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +36,48 @@ class ReplayOptions(Options):
     )
     as_json: bool = option("--json", is_flag=True, help="End with one JSON object about what was sent.")
     quiet: bool = quiet()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions(Options):
+    """Where the last run stopped, and what to do from there."""
+
+    heading: ClassVar[str] = "Going on where the last run stopped"
+
+    resume: bool = option(
+        "--resume", is_flag=True, help="Send only what was added since the last run; remember how far."
+    )
+    checkpoint: str | None = option(
+        "--checkpoint", metavar="FILE",
+        help="Where to remember it, with --resume implied. Default: a file in the state directory.",
+    )  # fmt: skip
+    state_dir: str | None = option(
+        "--state-dir", metavar="DIR",
+        help="The state directory. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/logstatsd or "
+        "~/.local/state/logstatsd.",
+    )  # fmt: skip
+    from_: str = option(
+        "--from", type=click.Choice(["start", "end"]), default="start", show_default=True,
+        help="Where the first run begins.",
+    )  # fmt: skip
+    until_eof: bool = option(
+        "--until-eof", is_flag=True, help="Send a rotated file's last line even without its newline."
+    )
+    wait: bool = option("--wait", is_flag=True, help="Wait for another run to end, rather than end with 5.")
+    follow: bool = option(
+        "-f", "--follow", is_flag=True,
+        help="Go on as lines are written, through rotations, with --resume implied.",
+    )  # fmt: skip
+
+    self_metrics: bool = option(
+        "--self-metrics", is_flag=True,
+        help="Also send logstatsd.lines by outcome, logstatsd.timings by fate, and logstatsd.lag in seconds.",
+    )  # fmt: skip
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the run is to go on where another stopped."""
+        return bool(self.resume or self.checkpoint or self.follow)
 
 
 @command()
@@ -81,52 +114,12 @@ def replay(
     telling = Telling(asked.as_json, asked.quiet, asked.dry_run)
     request = Request(app, formats, lines, destination.settled(), metrics, telling, asked.speed)
     if resume.wanted:
+        from logstatsd.cli.resume import replay_on  # noqa: PLC0415
+
         return replay_on(logs, request, resume)
     if idle := resume.on_command_line("state_dir", "from_", "until_eof", "wait", "self_metrics"):
         raise OptionError(f"{idle[0]}: only with --resume, --checkpoint or --follow")
+    from logstatsd.cli.once import replay_once  # noqa: PLC0415 - a resumed run with nothing new needs no scanner
+
     replay_once(logs, request)
     return 0
-
-
-def replay_once(paths: tuple[str, ...], asked: Request) -> None:
-    """Send what the logs hold. Raises UnreachableError, UndeliveredError and all that reading them may."""
-    counted, quiet = ReplayCounts(), asked.telling.quiet
-    sender = Sender(asked, counted)
-    failure: UndeliveredError | None = None
-    try:
-        run = open_run(
-            paths, sender.router, asked.formats, asked.lines,
-            quiet=quiet, batch_lines=BATCH_LINES, bucket_s=asked.bucket_s,
-        )  # fmt: skip
-        for log in run.logs:
-            if log.detected:
-                refuse_undated(log.source.name, log.log_format, run.bucket_s)
-        failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
-    finally:
-        sender.close()
-    refuse_misfits(run, counted.lines)
-    if not quiet:
-        account(run, sender.settler, counted.lines)
-    sender.conclude()
-    if failure:
-        raise failure
-    refuse_untimed(run.changes)
-    asked.lines.limit(HALF_OF_MANY).check(counted.lines, ", ".join(paths))
-
-
-def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:
-    """Send all pieces of a run; returns what went wrong with the delivery, if anything did."""
-    try:
-        for piece in tallies(run, sender.settler, quiet=quiet, pieces=_pieces(run)):
-            sender.send(piece.batch)
-    except UndeliveredError as error:
-        return error
-    except KeyboardInterrupt:  # or SIGTERM
-        sender.conclude()
-        raise
-    return sender.finish()
-
-
-def _pieces(run: Run) -> Iterator[Piece]:
-    """One log after the other; where time matters, as they were written side by side."""
-    return in_time(run) if run.bucket_s and len(run.logs) > 1 else run.pieces()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logstatsd.cli import signals
-from logstatsd.cli.console import account, refuse_overwriting, say, say_rejected, say_unproven, screen, show
-from logstatsd.cli.inputs import LogScanners, followed, load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.console import account, refuse_overwriting, say, show
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -22,17 +21,13 @@ from logstatsd.cli.options import (
     quiet,
     takes,
 )
-from logstatsd.errors import OptionError
 from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
-from logstatsd.report.render import RENDERERS, SORTS, as_table, caption
+from logstatsd.report.render import RENDERERS, SORTS, caption
 from logstatsd.report.summary import DIMENSIONS, Summary
-from logstatsd.tail.follow import Control, follow
-from logstatsd.tail.resume import start
 
 if TYPE_CHECKING:
     from logstatsd.scan.run import Run
-    from logstatsd.tail.plan import Portion
 
 REFRESH_S = 1.0
 DEFAULT_RENDERER = "table"
@@ -96,7 +91,9 @@ def report(
     summary = asked.summary(lines.exclude)
     refuse_overwriting(asked.output, logs)
     if asked.follow:
-        return _follow(logs, summary, asked=asked, app=app, formats=formats, lines=lines)
+        from logstatsd.cli.watch import watch  # noqa: PLC0415 - most reports are made once
+
+        return watch(logs, summary, asked=asked, app=app, formats=formats, lines=lines)
     router, settler = load_app(app)
     run = open_run(logs, router, formats, lines, quiet=asked.quiet)
     for piece in tallies(run, settler, quiet=asked.quiet):
@@ -122,45 +119,3 @@ def _caption(run: Run, summary: Summary) -> str:
     untimed = summary.counts.parsed - summary.counts.excluded - summary.timed
     partly = f", which {untimed:,} requests lack" if untimed else ""
     return f"{caption(summary)}; durations from {' and '.join(sources)}{partly}"
-
-
-def _follow(
-    paths: tuple[str, ...],
-    summary: Summary,
-    *,
-    asked: ReportOptions,
-    app: AppOptions,
-    formats: FormatOptions,
-    lines: RunOptions,
-) -> int:
-    """Report the logs and what is added to them, until a signal ends it. Raises InputError, FormatError."""
-    if lines.since or lines.until:
-        raise OptionError("--follow: it reads files to their end and on; leave out --since and --until")
-    logs = followed(paths)
-    router, settler = load_app(app)
-    scanners = LogScanners(router, formats, quiet=asked.quiet)
-
-    def count(portion: Portion) -> None:
-        summary.add(settler.settle(scanners.scan(portion.log, portion.chunk.read(), portion.chunk.offset)))
-
-    with (
-        Control() as control,
-        signals.stoppable(control.stop, control.reopen) as stopped,
-        screen(lambda: _screenful(summary, asked.sort), REFRESH_S) as refresh,
-    ):
-        for portion in follow({log: start(log) for log in logs}, control, lambda _: None):
-            if portion is not None and portion.chunk.data:
-                count(portion)
-            refresh()
-    show(asked.rendered(summary), asked.output)
-    if not asked.quiet:
-        say_rejected(summary.counts)
-        say_unproven(settler)
-    return stopped.exit_code
-
-
-def _screenful(summary: Summary, sort: str) -> Any:
-    """The table with its caption below."""
-    from rich.console import Group  # noqa: PLC0415 - heavy
-
-    return Group(as_table(summary, sort), caption(summary))

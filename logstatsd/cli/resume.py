@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
-
-import click
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
 from logstatsd.cli.heartbeat import Heartbeat, Pulse
-from logstatsd.cli.inputs import followed
-from logstatsd.cli.options import HALF_OF_MANY, Options, option
+from logstatsd.cli.options import HALF_OF_MANY
 from logstatsd.cli.outcome import NOTHING, ReplayCounts, conclude
-from logstatsd.cli.sender import BATCH_LINES, Request, Sender, refuse_untimed
+from logstatsd.cli.reading import followed
+from logstatsd.cli.request import BATCH_LINES, Request
 from logstatsd.delivery.encoders import ENCODERS
 from logstatsd.errors import LogstatsdError, OptionError
 from logstatsd.formats.logformat import LogFormat
@@ -27,49 +25,9 @@ from logstatsd.tail.resume import resume, start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from logstatsd.cli.replay import ResumeOptions
+    from logstatsd.cli.sender import Sender
     from logstatsd.tail.plan import Portion
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResumeOptions(Options):
-    """Where the last run stopped, and what to do from there."""
-
-    heading: ClassVar[str] = "Going on where the last run stopped"
-
-    resume: bool = option(
-        "--resume", is_flag=True, help="Send only what was added since the last run; remember how far."
-    )
-    checkpoint: str | None = option(
-        "--checkpoint", metavar="FILE",
-        help="Where to remember it, with --resume implied. Default: a file in the state directory.",
-    )  # fmt: skip
-    state_dir: str | None = option(
-        "--state-dir", metavar="DIR",
-        help="The state directory. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/logstatsd or "
-        "~/.local/state/logstatsd.",
-    )  # fmt: skip
-    from_: str = option(
-        "--from", type=click.Choice(["start", "end"]), default="start", show_default=True,
-        help="Where the first run begins.",
-    )  # fmt: skip
-    until_eof: bool = option(
-        "--until-eof", is_flag=True, help="Send a rotated file's last line even without its newline."
-    )
-    wait: bool = option("--wait", is_flag=True, help="Wait for another run to end, rather than end with 5.")
-    follow: bool = option(
-        "-f", "--follow", is_flag=True,
-        help="Go on as lines are written, through rotations, with --resume implied.",
-    )  # fmt: skip
-
-    self_metrics: bool = option(
-        "--self-metrics", is_flag=True,
-        help="Also send logstatsd.lines by outcome, logstatsd.timings by fate, and logstatsd.lag in seconds.",
-    )  # fmt: skip
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the run is to go on where another stopped."""
-        return bool(self.resume or self.checkpoint or self.follow)
 
 
 def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) -> int:
@@ -197,7 +155,10 @@ class _Delivery:
         chunk = portion.chunk
         if not chunk.data:
             return Batch()
-        self._sender = self._sender or Sender(self._asked, self.counted)
+        if self._sender is None:
+            from logstatsd.cli import sender  # noqa: PLC0415 - not before there is a line to send
+
+            self._sender = sender.Sender(self._asked, self.counted)
         data = self._store.checkpoint.logs[portion.log].format
         known = LogFormat.from_data(data) if data else None
         return self._sender.scan(portion.log, chunk.data, chunk.offset, known)
@@ -237,7 +198,7 @@ class _Delivery:
         sender.conclude()
         if failure:
             raise failure
-        refuse_untimed(sender.changes)
+        sender.refuse_untimed()
 
     def close(self) -> None:
         """Let go of the server."""

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.heartbeat import Pulse
-from logstatsd.cli.inputs import LogScanners, load_app
-from logstatsd.cli.outcome import ReplayCounts, Telling, conclude
-from logstatsd.delivery.encoders import ENCODERS, make_encoder
+from logstatsd.cli.inputs import load_app
+from logstatsd.cli.log_scanners import LogScanners
+from logstatsd.cli.outcome import ReplayCounts, conclude
+from logstatsd.delivery.encoders import make_encoder
 from logstatsd.delivery.self_metrics import SelfMetrics
 from logstatsd.errors import FormatError, UndeliveredError
 from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
 
 if TYPE_CHECKING:
-    from logstatsd.cli.destination import DestinationOptions, MetricOptions
-    from logstatsd.cli.options import AppOptions, FormatOptions, RunOptions
+    from logstatsd.cli.request import Request
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Batch
     from logstatsd.scan.stretches import FormatChanges
-
-BATCH_LINES = 10_000
-"""Lines to a Batch of a replay: what a crash may send twice."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a replay was asked for."""
-
-    app: AppOptions
-    formats: FormatOptions
-    lines: RunOptions
-    destination: DestinationOptions
-    metrics: MetricOptions
-    telling: Telling
-    speed: float | None = None
-
-    @property
-    def bucket_s(self) -> int:
-        """How finely time must be kept, in seconds; 0 for not at all."""
-        return ENCODERS[self.metrics.chosen_encoder].bucket_s or (1 if self.speed else 0)
 
 
 class Sender:
@@ -72,11 +50,6 @@ class Sender:
     def format_of(self, log: str) -> LogFormat | None:
         """The format of a log's last line that fitted one."""
         return self._scanners.changes.current(log)
-
-    @property
-    def changes(self) -> FormatChanges:
-        """The formats of the lines scanned."""
-        return self._scanners.changes
 
     def send(self, batch: Batch) -> None:
         """Send a Batch in which every route is decided. Raises UndeliveredError."""
@@ -111,6 +84,10 @@ class Sender:
     def conclude(self) -> None:
         """Say what was sent."""
         conclude(self.counted, self._encoder, self.sink.name, self._asked.telling)
+
+    def refuse_untimed(self) -> None:
+        """Raise FormatError for a log of which no stretch has durations."""
+        refuse_untimed(self._scanners.changes)
 
     def close(self) -> None:
         """Let go of the server."""

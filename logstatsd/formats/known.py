@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from logstatsd.formats.logformat import LogFormat
 
@@ -44,13 +46,11 @@ class KnownFormats:
         """The format that most of the first lines of a chunk fit; None where none is known yet."""
         if len(self.formats) < 2:
             return self.formats[0] if self.formats else None
-        from logstatsd.formats.detect import count_fitting  # noqa: PLC0415 - most workers never need it
-
         peek = data[:PEEKED_BYTES]
         block = peek[: peek.rfind(b"\n") + 1]
         if not block:
             return self.formats[0]
-        return max(self.formats, key=lambda log_format: count_fitting(log_format, block))
+        return max(self.formats, key=lambda log_format: _detection().count_fitting(log_format, block))
 
     def find(self, lines: Sequence[bytes]) -> LogFormat | None:
         """Look for a further format in lines that fit none of those known; it is known from then on.
@@ -60,14 +60,11 @@ class KnownFormats:
         lines = [line for line in lines[:: len(lines) // MISFITS_LOOKED_AT + 1] if line.strip()]
         if self._choice.fixed or not lines or len(self.formats) >= MOST_FORMATS:
             return None
-        from logstatsd.formats.detect import detect  # noqa: PLC0415 - most workers never need it
-        from logstatsd.formats.presets import FORMATS  # noqa: PLC0415
-
         try:
-            found = detect(b"\n".join(lines) + b"\n", "", fields=dict(self._choice.roles))
+            found = _detection().detect(b"\n".join(lines) + b"\n", "", fields=dict(self._choice.roles))
         except FormatError:
             return None
-        preset = FORMATS.get(found.log_format.name)
+        preset = _detection().FORMATS.get(found.log_format.name)
         vague = preset is not None and preset.share < 1
         if vague or (found.fitting < CONVINCING and 2 * found.fitting < found.looked_at):
             return None
@@ -86,3 +83,8 @@ class KnownFormats:
                 continue
             log_format = assigned
         return log_format
+
+
+def _detection() -> ModuleType:
+    """The module that detects formats: heavy, and most workers never need it."""
+    return import_module("logstatsd.formats.detect")

@@ -196,11 +196,6 @@ def zone_of(text: bytes) -> tzinfo | None:
     return UTC if word.endswith("Z") else None
 
 
-def iso_utc(moment_s: float | None) -> str | None:
-    """Write Unix seconds as ISO 8601, in UTC."""
-    return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
-
-
 @lru_cache(maxsize=4_096)
 def iso_logged(time: bytes) -> str | None:
     """Write a logged moment as ISO 8601, with the log's own offset from UTC."""

@@ -8,11 +8,10 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logstatsd.formats.times import iso_utc
 from logstatsd.model.route import FIXED
 from logstatsd.report.summary import DIMENSIONS, Group, Summary
 from logstatsd.report.tables import Title, fitted
-from logstatsd.text import clean
+from logstatsd.text import clean, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

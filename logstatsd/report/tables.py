@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -35,10 +40,6 @@ def fitted(
 
     `faint` tells which lines are dim, and a blank line follows line `section_after`.
     """
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.cells import cell_len  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
     columns = zip([title.text for title in titles], *lines, strict=True)
     widths = [max(map(cell_len, cells)) for cells in columns]
@@ -88,7 +89,6 @@ def fitting(titles: Sequence[Title], widths: Sequence[int], available: int) -> d
 
 def folded(name: str, width: int) -> str:
     """Break a name that is too long: before a slash or after a blank, where it can."""
-    from rich.cells import cell_len  # noqa: PLC0415
 
     lines = [""]
     for part in re.split(r"(?=/)|(?<= )", name):
