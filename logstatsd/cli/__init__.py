@@ -36,7 +36,7 @@ COMMANDS: dict[str, Listed] = {
 }
 
 
-PREFIX = "LOGSTATSD_"
+_PREFIX = "LOGSTATSD_"
 OTHER_VARIABLES = {"LOGSTATSD_CONFIG", "LOGSTATSD_SCANNER"}
 """Variables that are read, but are no option's of a command."""
 
@@ -93,17 +93,19 @@ def _ending(error: BaseException, ctx: click.Context) -> tuple[str, int]:
 
 def _tell_misspelt_variables(command: Command) -> None:
     """Say which variables look like one that an option of this command reads, and are none's."""
-    ours = {name for name in os.environ if name.startswith(PREFIX) and name not in OTHER_VARIABLES}
+    ours = {name for name in os.environ if name.startswith(_PREFIX) and name not in OTHER_VARIABLES}
     known = {name for param in command.params for name in _names(param)}
     if not ours - known:
         return
     import difflib  # noqa: PLC0415 - nearly every start does without
 
     for name in sorted(ours - known):
-        near = difflib.get_close_matches(name[len(PREFIX) :], [each[len(PREFIX) :] for each in known], 1, 0.8)
+        near = difflib.get_close_matches(
+            name[len(_PREFIX) :], [each[len(_PREFIX) :] for each in known], 1, 0.8
+        )
         params = (param for each in load_commands().values() for param in each.params) if near else ()
         if near and not any(name in _names(param) for param in params):
-            say(f"{name}: no option reads this variable; did you mean {PREFIX}{near[0]}?")
+            say(f"{name}: no option reads this variable; did you mean {_PREFIX}{near[0]}?")
 
 
 def _names(param: click.Parameter) -> list[str]:

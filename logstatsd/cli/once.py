@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logstatsd.scan.run import Piece, Run
 
 
-def replay_once(paths: tuple[str, ...], asked: Request) -> None:
+def replay_once(paths: tuple[str, ...], asked: Request) -> int:
     """Send what the logs hold. Raises UnreachableError, UndeliveredError and all that reading them may."""
     counted, quiet = ReplayCounts(), asked.telling.quiet
     sender = Sender(asked, counted)
@@ -44,6 +44,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> None:
         raise failure
     refuse_untimed(run.changes)
     asked.lines.limit(HALF_OF_MANY).check(counted.lines, ", ".join(paths))
+    return 0
 
 
 def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:

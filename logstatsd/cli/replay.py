@@ -37,6 +37,11 @@ class ReplayOptions(Options):
     as_json: bool = option("--json", is_flag=True, help="End with one JSON object about what was sent.")
     quiet: bool = quiet()
 
+    @property
+    def telling(self) -> Telling:
+        """How the outcome is told."""
+        return Telling(self.as_json, self.quiet, self.dry_run)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions(Options):
@@ -79,6 +84,11 @@ class ResumeOptions(Options):
         """Whether the run is to go on where another stopped."""
         return bool(self.resume or self.checkpoint or self.follow)
 
+    def refuse_idle(self) -> None:
+        """Raise OptionError for an option that means something only to a run that goes on."""
+        if idle := self.on_command_line("state_dir", "from_", "until_eof", "wait", "self_metrics"):
+            raise OptionError(f"{idle[0]}: only with --resume, --checkpoint or --follow")
+
 
 @command()
 @logs_argument
@@ -111,15 +121,12 @@ def replay(
     logstatsd replay access.log --routes routes.json --resume -q
     logstatsd replay access.log --routes routes.json --follow
     """
-    telling = Telling(asked.as_json, asked.quiet, asked.dry_run)
-    request = Request(app, formats, lines, destination.settled(), metrics, telling, asked.speed)
+    request = Request(app, formats, lines, destination.settled(), metrics, asked.telling, asked.speed)
     if resume.wanted:
         from logstatsd.cli.resume import replay_on  # noqa: PLC0415
 
         return replay_on(logs, request, resume)
-    if idle := resume.on_command_line("state_dir", "from_", "until_eof", "wait", "self_metrics"):
-        raise OptionError(f"{idle[0]}: only with --resume, --checkpoint or --follow")
-    from logstatsd.cli.once import replay_once  # noqa: PLC0415 - a resumed run with nothing new needs no scanner
+    resume.refuse_idle()
+    from logstatsd.cli.once import replay_once  # noqa: PLC0415 - needs more than a run with nothing new
 
-    replay_once(logs, request)
-    return 0
+    return replay_once(logs, request)

@@ -23,8 +23,8 @@ from logstatsd.cli.options import (
 )
 from logstatsd.errors import OptionError
 from logstatsd.model.filters import Excluded
+from logstatsd.report.columns import Title
 from logstatsd.report.summary import Summary
-from logstatsd.report.tables import Title, fitted
 from logstatsd.routing.snapshot import dump_snapshot
 from logstatsd.scan.entries import TargetCount
 from logstatsd.text import clean, clean_bytes
@@ -169,7 +169,9 @@ def _as_json(rules: list[RuleInfo], usage: Usage, *, logs: bool) -> dict[str, An
 
 
 def _table(rules: list[RuleInfo], usage: Usage, *, logs: bool) -> Any:
-    from rich.console import Group  # noqa: PLC0415
+    from rich.console import Group  # noqa: PLC0415 - heavy
+
+    from logstatsd.report.tables import fitted  # noqa: PLC0415 - brings rich
 
     titles = [Title("rule", is_name=True), Title("methods", 2, is_name=True)]
     titles += [Title("endpoint", 3, is_name=True), Title("converters", 1, is_name=True)]

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.model.route import FIXED
+from logstatsd.report.columns import Title
 from logstatsd.report.summary import DIMENSIONS, Group, Summary
-from logstatsd.report.tables import Title, fitted
 from logstatsd.text import clean, iso_utc
 
 if TYPE_CHECKING:
@@ -226,6 +226,8 @@ def _code(name: str) -> str:
 
 def as_table(summary: Summary, sort: str) -> Any:
     """The table as a rich renderable that fits the terminal."""
+    from logstatsd.report.tables import fitted  # noqa: PLC0415 - brings rich
+
     titles, lines = _cells(summary, sort)
     matched = sum(row["outcome"] == "matched" for row in table_rows(summary, sort))
     return fitted(titles, lines, faint=lambda number: number >= matched, section_after=matched - 1)

@@ -27,9 +27,10 @@ from logstatsd.model.batch import Batch, Durations
 from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts, Period
 from logstatsd.model.route import UNMATCHED, Route
+from logstatsd.report.columns import Title, fitting
 from logstatsd.report.render import COLUMNS, RENDERERS, SORTS, caption, human, rows, table_rows
 from logstatsd.report.summary import DIMENSIONS, Summary
-from logstatsd.report.tables import Title, fitting, folded
+from logstatsd.report.tables import folded
 from logstatsd.scan.logs import open_logs
 from logstatsd.scan.run import Run
 from logstatsd.scan.settle import Settler
