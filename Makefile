@@ -1,5 +1,7 @@
-# What contributors type; CONTRIBUTING.md explains it. Programs are taken from .venv, if there is one.
+# What contributors type; CONTRIBUTING.md explains it. Programs are those of the active environment, else of .venv.
+ifndef VIRTUAL_ENV
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+endif
 
 .PHONY: help test test-all lint check docs
 

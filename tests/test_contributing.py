@@ -85,6 +85,20 @@ def test_the_hooks_run_what_make_lint_runs_and_download_nothing(need: Callable[[
     assert set(re.findall(r"language: (.+)", HOOKS)) == {"system"}
 
 
+@pytest.mark.parametrize(("active", "found"), [("", ".venv/bin"), ("/elsewhere", "/elsewhere/bin")])
+def test_an_active_environment_goes_before_the_one_in_the_folder(
+    active: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, need: Callable[[str], str]
+) -> None:
+    need("make")
+    (tmp_path / "Makefile").write_text(f"{MAKEFILE}\nshow:\n\t@echo $$PATH\n")
+    monkeypatch.setenv("PATH", os.pathsep.join([*[f"{active}/bin"] * bool(active), os.environ["PATH"]]))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    if active:
+        monkeypatch.setenv("VIRTUAL_ENV", active)
+
+    assert typed("make -s show", tmp_path).split(os.pathsep)[0].removeprefix(f"{tmp_path}/") == found
+
+
 def test_every_target_is_listed_and_explained(need: Callable[[str], str]) -> None:
     need("make")
     listed = dict(re.findall(r"^make ([a-z-]+) +(\S.*)$", typed("make", ROOT), re.MULTILINE))
