@@ -13,7 +13,7 @@ Durations = dict[int | None, int]
 
 
 class Series(NamedTuple):
-    """What requests are counted under. `at_s` is the bucket of time in unix seconds, if there are any."""
+    """The label for counting requests. `at_s` is the bucket of time in unix seconds, if there are any."""
 
     route: Route
     method: str

@@ -1,4 +1,4 @@
-"""What a user leaves out of a log, by rule or endpoint."""
+"""Excluded: the rules and endpoints that a user leaves out of a log."""
 
 from __future__ import annotations
 

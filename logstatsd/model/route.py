@@ -1,4 +1,4 @@
-"""What a request is labelled with: Route, the fixed labels, and Undecided where only the app can tell."""
+"""Route, the label of a request; the fixed labels; and Undecided, where only the app can tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Route(NamedTuple):
-    """What a request is labelled with.
+    """The label of a request.
 
     `rule` is shown as it is: the rule's string, with its host or mount prefix where there is one, or the
     fixed label of a request that no rule matched. `endpoint` is None unless `outcome` is "matched".

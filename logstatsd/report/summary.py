@@ -1,4 +1,4 @@
-"""What a report says: requests by group, each with a mergeable distribution of durations of stated error."""
+"""Merge Batches into a Summary: requests by group, each with a distribution of durations of stated error."""
 
 from __future__ import annotations
 
