@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import chores
 import pytest
 import sample
+from cost import ISOLATED, least, seconds
 from places import SAMPLE_LOGS
 
 from logstatsd import engine
@@ -253,19 +254,20 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
 
 
 @pytest.mark.measured
-def test_a_worker_is_ready_within_a_tenth_of_a_second(tmp_path: Path) -> None:
+def test_a_worker_is_ready_at_once(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_bytes(NGINX_LOG.read_bytes()[:2_000])
     scan = Run(open_logs([str(log)]), sample.router(), jobs=2)
 
-    def seconds() -> float:
-        """Processor time from its start to the end of a small scan: what a busy machine does not stretch."""
+    def small_scan() -> float:
+        """Processor time from the start of a worker to the end of a small scan."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert [piece.batch.counts.parsed for piece in scan.pieces()]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.1
+    python, worker = least(lambda: seconds(*ISOLATED), small_scan)
+    assert worker < 12 * python
 
 
 # --- a report does not depend on how it was made ----------------------------------------------------------
