@@ -10,6 +10,7 @@ def main() -> None:
     """Run the command line and leave at once, whatever threads and exit handlers the app brought along."""
     code: object = 0
     _open_standard_streams()
+    _leave_current_directory()
     try:
         from logstatsd.cli import cli  # noqa: PLC0415
 
@@ -24,6 +25,16 @@ def main() -> None:
         except OSError:  # whoever read it has gone
             continue
     os._exit(code if isinstance(code, int) else 1 if code else 0)
+
+
+def _leave_current_directory() -> None:
+    """Look for no module where `python -m` was run: a `calendar.py` there is the app's, not ours."""
+    try:
+        here = os.getcwd()  # noqa: PTH109 - a `pathlib.py` would be the app's too
+    except FileNotFoundError:
+        return
+    if sys.path[:1] == [here]:
+        del sys.path[0]
 
 
 def _open_standard_streams() -> None:

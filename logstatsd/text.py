@@ -12,3 +12,11 @@ def clean(text: str, length: int = 160) -> str:
 def clean_bytes(line: bytes, length: int = 160) -> str:
     """The same for bytes of a log."""
     return clean(line[: 4 * length].decode("utf-8", "backslashreplace"), length)
+
+
+def one_line(said: object, length: int = 300) -> str:
+    """What an object says of itself, such as an error, without line breaks; nothing where it cannot."""
+    try:
+        return " ".join(str(said).split())[:length]
+    except Exception:
+        return ""

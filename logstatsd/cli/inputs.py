@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logstatsd.cli import signals
+import click
+
 from logstatsd.cli.console import is_terminal, progress, say
 from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
@@ -19,6 +20,7 @@ from logstatsd.formats.diagnose import explain_format, explain_unknown
 from logstatsd.formats.known import FormatChoice
 from logstatsd.model.filters import Excluded
 from logstatsd.model.route import FIXED
+from logstatsd.routing import app_process
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import read_snapshot
 from logstatsd.scan.logs import open_logs
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Batch
     from logstatsd.model.line_counts import LineCounts
+    from logstatsd.model.route import Undecided
     from logstatsd.scan.logs import Log
     from logstatsd.scan.run import Piece
 
@@ -62,12 +65,23 @@ def load_app(app: AppOptions) -> tuple[Router, Settler]:
     }
     if chosen == "routes" and app.routes:
         return Router(read_snapshot(app.routes), **prefix), Settler()
-    from logstatsd.routing import app as apps  # noqa: PLC0415 - brings Flask
+    ours = chosen == "apps" or app.flask is None
+    loaded = (
+        app_process.load(app.apps, on_slow=_say_slow)
+        if ours
+        else app_process.from_flask_cli(app.flask, on_slow=_say_slow)
+    )
+    click.get_current_context().call_on_close(loaded.close)
+    if app.no_converters:
+        loaded.close()
+    return Router(loaded.snapshot(), **prefix), Settler(None if app.no_converters else loaded)
 
-    with signals.kept():
-        ours = chosen == "apps" or app.flask is None
-        loaded = apps.load(app.apps) if ours else apps.from_flask_cli(app.flask)
-        return Router(loaded.snapshot(), **prefix), Settler(None if app.no_converters else loaded)
+
+def _say_slow(question: Undecided, waited_s: float) -> None:
+    say(
+        f"the app's converters are slow to answer: {waited_s:.1f} s so far, now for {question.fallback.rule};"
+        " --no-converters does not ask them, and keeps their rules"
+    )
 
 
 def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, quiet: bool) -> list[Log]:
