@@ -7,16 +7,18 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave at once, whatever threads and exit handlers the app brought along."""
+    """Run the command line and leave at once."""
     code: object = 0
     _open_standard_streams()
-    _leave_current_directory()
+    _prefer_own_library()
     try:
         from logstatsd.cli import cli  # noqa: PLC0415
 
         cli(prog_name="logstatsd")
     except SystemExit as end:
         code = end.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
     except KeyboardInterrupt:
         code = 130
     for stream in (sys.stdout, sys.stderr):
@@ -27,14 +29,11 @@ def main() -> None:
     os._exit(code if isinstance(code, int) else 1 if code else 0)
 
 
-def _leave_current_directory() -> None:
-    """Look for no module where `python -m` was run: a `calendar.py` there is the app's, not ours."""
-    try:
-        here = os.getcwd()  # noqa: PTH109 - a `pathlib.py` would be the app's too
-    except FileNotFoundError:
-        return
-    if sys.path[:1] == [here]:
-        del sys.path[0]
+def _prefer_own_library() -> None:
+    """Look for modules in Python's library first: a `calendar.py` where we are run is the app's, not ours."""
+    library = os.path.dirname(os.__file__)  # noqa: PTH120 - a `pathlib.py` would be the app's too
+    first = sys.path.index(library) if library in sys.path else 0
+    sys.path[:] = [*sys.path[first:], *sys.path[:first]]
 
 
 def _open_standard_streams() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask
@@ -16,7 +15,7 @@ from werkzeug.test import EnvironBuilder
 from logstatsd.errors import AppError
 from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
 from logstatsd.routing.app_import import Mounted, explained, isolated, load_spec, mounted_apps
-from logstatsd.routing.export import converter_id, map_data, rules
+from logstatsd.routing.export import converter_id, map_data, rules, werkzeug_version
 from logstatsd.routing.snapshot import KEY, VERSION
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class LoadedApp:
         return {
             KEY: VERSION,
             "app_name": self.app_name,
-            "werkzeug": version("werkzeug"),
+            "werkzeug": werkzeug_version(),
             "mounts": [_mount_data(mount) for mount in self._mounts],
         }
 

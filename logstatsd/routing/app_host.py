@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import json
 import os
 import resource
 import signal
 import sys
 import traceback
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from logstatsd.errors import AppError
@@ -79,20 +79,17 @@ def _end_with(parent: int) -> None:
 
 
 def _serve(channel: socket.socket, load: Load) -> None:
-    from logstatsd.routing import app as apps  # noqa: PLC0415 - brings Flask, which the parent does without
-
-    apps.rehearse()
     pid = os.getpid()
     app, greeting = _loaded(load)
     if os.getpid() != pid:  # the app has forked, and this is the copy
         return
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1_000))
-    channel.sendall(json.dumps(greeting).encode() + b"\n")
+    channel.sendall(dumps(greeting).encode() + b"\n")
     if app is None:
         return
     _limit_memory()
     for line in channel.makefile("rb"):
-        for asked in json.loads(line):
+        for asked in loads(line):
             answer = _answer(app, asked)
             if os.getpid() != pid:
                 return
@@ -102,12 +99,22 @@ def _serve(channel: socket.socket, load: Load) -> None:
 def _loaded(load: Load) -> tuple[LoadedApp | None, dict[str, Any]]:
     """The app and what to greet the parent with: the snapshot of its routes, or what went wrong."""
     try:
+        _rehearse()
         app = load()
         return app, {"snapshot": app.snapshot()}
     except AppError as error:
         return None, {"error": str(error)}
     except BaseException as error:
         return None, {"error": f"the app's routes cannot be read: {type(error).__name__}: {one_line(error)}"}
+
+
+def _rehearse() -> None:
+    """Import all that it takes to load an app, before the app's own modules can stand in the way."""
+    from logstatsd.routing import app as apps  # noqa: PLC0415 - brings Flask, which the parent does without
+
+    apps.rehearse()
+    given = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]  # noqa: PTH100
+    sys.path[:] = [*given, *(path for path in sys.path if path not in given)]
 
 
 def _answer(app: LoadedApp, asked: list[Any]) -> bytes:

@@ -126,6 +126,7 @@ class AppProcess:
                     self._refusing.add(frozenset(chunk[len(got)].converters))
             else:
                 answers.append((questions[len(answers)].fallback, False))
+            self._tell(questions[len(answers) - 1], self._waited_s + time.monotonic() - started_s)
         self._waited_s += time.monotonic() - started_s
         return answers
 
@@ -144,7 +145,7 @@ class AppProcess:
 
     def _exchange(self, chunk: Sequence[Undecided], started_s: float) -> bytes:
         """Ask, and return the answers that came; if some are lacking, the process has been ended."""
-        process = self._process or self._reloaded()
+        process = self._alive()
         if process is None:
             return b""
         got = b""
@@ -164,26 +165,33 @@ class AppProcess:
 
     def _received(self, process: _Process, question: Undecided, most: int, started_s: float) -> bytes:
         """The next answers. Raises OSError where the one to a question does not come in time."""
-        asked_s = time.monotonic()
-        while (left_s := self._converter_timeout_s - (time.monotonic() - asked_s)) > 0:
-            to_slow_s = SLOW_S - (self._waited_s + time.monotonic() - started_s)
-            if self._on_slow and to_slow_s <= 0:
-                on_slow, self._on_slow = self._on_slow, None
-                on_slow(question, SLOW_S - to_slow_s)
-            wait_s = min(left_s, to_slow_s) if self._on_slow else left_s
+        asked_s = now_s = time.monotonic()
+        while True:
+            left_s = asked_s + self._converter_timeout_s - now_s
+            slow_s = started_s + SLOW_S - self._waited_s - now_s if self._on_slow else left_s
             try:
-                return process.receive(most, max(wait_s, 0.001))
+                return process.receive(most, max(min(left_s, slow_s), 0.001))
             except TimeoutError:
-                continue
-        raise TimeoutError
+                now_s = time.monotonic()
+                self._tell(question, self._waited_s + now_s - started_s)
+                if now_s - asked_s >= self._converter_timeout_s:
+                    raise
 
-    def _reloaded(self) -> _Process | None:
-        """A process in which the app is loaded again; None, for good, where that fails."""
-        process = self._process = _Process(self._load)
-        try:
-            self._greeting(process, self._reload_timeout_s)
-        except AppError:
-            self.close()
+    def _tell(self, question: Undecided, waited_s: float) -> None:
+        if self._on_slow and waited_s >= SLOW_S:
+            on_slow, self._on_slow = self._on_slow, None
+            on_slow(question, waited_s)
+
+    def _alive(self) -> _Process | None:
+        """The process, or one in which the app is loaded again; None, for good, where that fails."""
+        if self._process is not None and self._process.has_ended():  # idle: no converter is to blame
+            self._end()
+        if self._process is None:
+            self._process = _Process(self._load)
+            try:
+                self._greeting(self._process, self._reload_timeout_s)
+            except AppError:
+                self.close()
         return self._process
 
     def _greeting(self, process: _Process, timeout_s: float) -> dict[str, Any]:
@@ -244,7 +252,7 @@ class _Process:
         until_s = time.monotonic() + timeout_s
         line = b""
         while not line.endswith(b"\n"):
-            has_ended = self._has_ended()  # before we look for what it has sent
+            has_ended = self.has_ended()  # before we look for what it has sent
             try:
                 line += self.receive(1 << 20, _TICK_S)
             except TimeoutError:
@@ -260,7 +268,7 @@ class _Process:
 
     def end(self) -> bytes:
         """Kill the process and what it has started; return what it had sent before."""
-        if not self._has_ended():
+        if not self.has_ended():
             for kill in (os.killpg, os.kill):  # it leads a group of its own, once it has come so far
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     kill(self._pid, signal.SIGKILL)
@@ -271,7 +279,7 @@ class _Process:
         self._socket.close()
         return sent
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self._status is not None or self._wait(os.WNOHANG)
 
     def _wait(self, options: int) -> bool:

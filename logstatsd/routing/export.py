@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
+@functools.lru_cache(maxsize=1)
+def werkzeug_version() -> str:
+    """The installed Werkzeug's version; once told, it is so whatever an app does to `sys.path`."""
+    return version("werkzeug")
+
+
 def map_data(url_map: Map) -> dict[str, Any]:
     """Export what a Router needs to know of a map."""
     with _understood():
@@ -56,7 +62,7 @@ def _understood() -> Iterator[None]:
         yield
     except AttributeError as error:
         raise AppError(
-            f"werkzeug {version('werkzeug')} keeps its rules in a way that is not understood ({error});"
+            f"werkzeug {werkzeug_version()} keeps its rules in a way that is not understood ({error});"
             " use werkzeug 2.2.3 to 3.1, or a newer logstatsd"
         ) from error
     except TypeError as error:  # of parts that cannot be sorted: every request is a 500 then
@@ -199,7 +205,7 @@ def _custom(name: str, converter: BaseConverter, url_map: Map) -> dict[str, Any]
     kind = type(converter)
     return {
         "name": name,
-        "converter": _registered(kind, url_map) or kind.__name__,
+        "converter": _registered(kind, url_map) or _class_name(kind).rpartition(".")[2],
         "value": "custom",
         "class": converter_id(kind, url_map),
     }
@@ -214,7 +220,14 @@ def _registered(kind: type, url_map: Map) -> str:
 def converter_id(kind: type, url_map: Map) -> str:
     """What tells a converter from the others of a map; classes made by a function share their own name."""
     name = _registered(kind, url_map)
-    return f"{kind.__module__}.{kind.__qualname__}" + (f" as {name}" if name else "")
+    return _class_name(kind) + (f" as {name}" if name else "")
+
+
+def _class_name(kind: type) -> str:
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except Exception:  # a metaclass's
+        return "nameless"
 
 
 def _value_data(converter: BaseConverter) -> dict[str, Any] | None:

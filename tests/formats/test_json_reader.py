@@ -162,7 +162,8 @@ def test_an_empty_upstream_says_that_no_app_was_asked(duration: dict[str, object
     """Also where the duration is another key, as it should be; a line without the key says nothing."""
     good = {"time": GOOD["time"], "request": "GET /x HTTP/1.1", "status": 200}
     lines = [
-        json.dumps(good | duration | ({} if took is ... else {"upstream_response_time": took})).encode() + b"\n"
+        json.dumps(good | duration | ({} if took is ... else {"upstream_response_time": took})).encode()
+        + b"\n"
         for took, _ in UPSTREAMS
     ]
     log_format, _ = json_format(lines[0], {})

@@ -135,7 +135,9 @@ ODDITIES = [
     Request(raw=b"GET /leaf HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n"),
 ]
 
-TARGETS = "odd.test:443 odd.test odd.test:443/x?y odd.test:443//x odd.test:/leaf a_b:443 1.2.3.4:443 [::1]:443"
+TARGETS = (
+    "odd.test:443 odd.test odd.test:443/x?y odd.test:443//x odd.test:/leaf a_b:443 1.2.3.4:443 [::1]:443"
+)
 TUNNELS = [request(target, "CONNECT") for target in words(f"{TARGETS} http://odd.test/leaf /leaf *")]
 """What gunicorn takes from a client that holds it for a proxy: the path is what stands after a scheme."""
 
