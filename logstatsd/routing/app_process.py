@@ -36,6 +36,7 @@ ANSWERS: Final[dict[bytes, Route]] = {b"u": UNMATCHED, b"m": METHOD_NOT_ALLOWED,
 """What a process answers to a question, in one byte each; besides, KEPT and UNPROVEN keep the rule."""
 
 _TICK_S: Final = 0.25
+_GRACE_S: Final = 1.0
 _CHUNK: Final = 256
 _CHUNK_LENGTH: Final = 1 << 18
 
@@ -199,7 +200,7 @@ class AppProcess:
         try:
             greeting = process.greeting(timeout_s)
         except OSError:
-            process.end()
+            process.end(_GRACE_S)
             raise AppError(
                 f"{self._name}: the process that imported it {process.how_it_ended()};"
                 " it must import here as it does where it is served"
@@ -266,8 +267,14 @@ class _Process:
         code = os.waitstatus_to_exitcode(self._status or 0)
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
-    def end(self) -> bytes:
-        """Kill the process and what it has started; return what it had sent before."""
+    def end(self, grace_s: float = 0) -> bytes:
+        """Kill the process and what it has started; return what it had sent before.
+
+        It has `grace_s` to end by itself, where that tells what happened to it.
+        """
+        until_s = time.monotonic() + grace_s
+        while not self.has_ended() and time.monotonic() < until_s:
+            time.sleep(0.005)
         if not self.has_ended():
             for kill in (os.killpg, os.kill):  # it leads a group of its own, once it has come so far
                 with contextlib.suppress(ProcessLookupError, PermissionError):
