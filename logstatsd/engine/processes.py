@@ -107,7 +107,10 @@ class _Worker:
     def __init__(self, work: Callable[[Any], Any]) -> None:
         # Python's own library stays first, whatever stands beside an app; ours is found last, if not before
         path = [*sys.path, str(Path(__file__).parent.parent.parent)]
-        code = f"import sys; sys.path += {path!r}; from logstatsd.engine.worker import serve; serve()"
+        code = (
+            f"import sys; sys.path += [each for each in {path!r} if each not in sys.path];"
+            " from logstatsd.engine.worker import serve; serve()"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", code],
             stdin=subprocess.PIPE,

@@ -37,6 +37,7 @@ ANSWERS: Final[dict[bytes, Route]] = {b"u": UNMATCHED, b"m": METHOD_NOT_ALLOWED,
 
 _TICK_S: Final = 0.25
 _GRACE_S: Final = 1.0
+_IDLE_GRACE_S: Final = 0.1
 _CHUNK: Final = 256
 _CHUNK_LENGTH: Final = 1 << 18
 
@@ -111,7 +112,7 @@ class AppProcess:
     def close(self) -> None:
         """End the process; what is asked from now on keeps its rule."""
         self._is_over = True
-        self._end()
+        self._end(_IDLE_GRACE_S)
 
     def resolve_all(self, questions: Sequence[Undecided]) -> list[tuple[Route, bool]]:
         """What the app makes of each request, and whether that is proven; never raises."""
@@ -214,9 +215,9 @@ class AppProcess:
         snapshot: dict[str, Any] = greeting["snapshot"]
         return snapshot
 
-    def _end(self) -> None:
+    def _end(self, grace_s: float = 0) -> None:
         if self._process is not None:
-            self._process.end()
+            self._process.end(grace_s)
             self._process = None
 
 
@@ -270,17 +271,23 @@ class _Process:
     def end(self, grace_s: float = 0) -> bytes:
         """Kill the process and what it has started; return what it had sent before.
 
-        It has `grace_s` to end by itself, where that tells what happened to it.
+        It has `grace_s` to end by itself, as it does where there are no more questions.
         """
+        sent = b""
+        if self._socket.fileno() < 0:
+            return sent
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
         until_s = time.monotonic() + grace_s
         while not self.has_ended() and time.monotonic() < until_s:
-            time.sleep(0.005)
-        if not self.has_ended():
-            for kill in (os.killpg, os.kill):  # it leads a group of its own, once it has come so far
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    kill(self._pid, signal.SIGKILL)
+            time.sleep(0.002)
+        for kill in (os.killpg, os.kill):  # it leads a group of its own, once it has come so far
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self._pid, signal.SIGKILL)
+            if self._status is not None:
+                break
+        if self._status is None:
             self._wait(0)
-        sent = b""
         with contextlib.suppress(OSError):
             sent = self.receive(_CHUNK, 0)
         self._socket.close()
