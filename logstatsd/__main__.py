@@ -30,10 +30,19 @@ def main() -> None:
 
 
 def _prefer_own_library() -> None:
-    """Look for modules in Python's library first: a `calendar.py` where we are run is the app's, not ours."""
+    """Look for modules in Python's library first, and where `python -m` is run last: those are the app's."""
     library = os.path.dirname(os.__file__)  # noqa: PTH120 - a `pathlib.py` would be the app's too
-    first = sys.path.index(library) if library in sys.path else 0
-    sys.path[:] = [*sys.path[first:], *sys.path[:first]]
+    own = [path for path in sys.path if path in {library, os.path.join(library, "lib-dynload")}]  # noqa: PTH118
+    others = [path for path in sys.path if path not in own]
+    first = 1 if others and others[0] == _here() else 0
+    sys.path[:] = [*own, *others[first:], *others[:first]]
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return ""
 
 
 def _open_standard_streams() -> None:

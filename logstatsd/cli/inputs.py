@@ -21,6 +21,7 @@ from logstatsd.formats.known import FormatChoice
 from logstatsd.model.filters import Excluded
 from logstatsd.model.route import FIXED
 from logstatsd.routing import app_process
+from logstatsd.routing.diagnose import explain_missing_host
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import read_snapshot
 from logstatsd.scan.logs import open_logs
@@ -93,11 +94,10 @@ def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, qui
         elif log.detected and log.detected.note:
             say(f"{log.source.name}: {log.detected.note}", quiet=quiet)
     found = [log.log_format for log in logs if log.detected]
-    if router.uses_host and any("host" not in log_format.chosen for log_format in found):
-        say(
-            "the app's rules depend on the host, which the log does not have: add $http_host or "
-            "%({host}i)s to its format; until then those rules match nothing"
-        )
+    if any("host" not in log_format.chosen for log_format in found) and (
+        missing := explain_missing_host(router)
+    ):
+        say(missing)
     return logs
 
 

@@ -78,18 +78,24 @@ class _Mount:
         self.name = text_of(binding, "name", "")
         self._invalid = str(data["werkzeug"]["invalid_host"]) if self.bound_to != "fixed" else "kept"
         self._domains: dict[str, str | None] = {}
+        own = [self.name] if self.bound_to == "subdomain" else []
+        domains = [domain for rule in data["rules"] or () if (domain := self.shown_domain(rule))]
+        self.hosts = [host for host in [*own, *domains] if "<" not in host]
+        self.has_domains = bool(domains)
         self.map: UrlMap | None = None
         if data["rules"] is not None:
             self.map = UrlMap(data, index)
 
     def shown(self, rule: Mapping[str, Any]) -> str:
         """Write the rule as a label: host or mount prefix before it, where there is one."""
+        return f"{self.shown_domain(rule)}{self.prefix}{text_of(rule, 'rule')}"
+
+    def shown_domain(self, rule: Mapping[str, Any]) -> str:
+        """Write the host that a rule is for, "" where it is for the same as all."""
         domain = text_of(rule, "domain", "")
-        if self.bound_to == "fixed":
-            domain = ""  # the same for every request that this map matches
-        elif self.bound_to == "subdomain" and domain:
-            domain = f"{domain}.{self.name}"
-        return f"{domain}{self.prefix}{text_of(rule, 'rule')}"
+        if self.bound_to == "fixed" or not domain:
+            return ""
+        return f"{domain}.{self.name}" if self.bound_to == "subdomain" else domain
 
     def domain(self, host: str) -> str | None:
         """Find what Flask binds the map to for this Host; None for one that it answers 400."""
@@ -194,6 +200,8 @@ class Router:
         self.routes: tuple[Route, ...] = tuple(dict.fromkeys(i.route for i in infos if not i.redirects))
         self.methods = HTTP_METHODS.union(*(info.methods or () for info in infos))
         self.uses_host = any(mount.bound_to != "fixed" for mount in self._mounts.values())
+        #: Whether a rule itself is for some hosts; otherwise, at most the app as a whole is.
+        self.rules_use_host = self.uses_host and any(mount.has_domains for mount in self._mounts.values())
         self.uses_websocket = any(info.websocket for info in infos)
         self._memory = _Memory(self)
 
@@ -203,6 +211,16 @@ class Router:
     def __setstate__(self, state: tuple[dict[str, Any], str, bool]) -> None:
         snapshot, strip_prefix, normalised_prefix = state
         Router.__init__(self, snapshot, strip_prefix=strip_prefix, normalised_prefix=normalised_prefix)
+
+    @property
+    def strip_prefix(self) -> str:
+        """What a server in front takes off the target."""
+        return self._made_of[1]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that are known by name, which the app or some of its rules are for."""
+        return tuple(dict.fromkeys(host for mount in self._mounts.values() for host in mount.hosts))
 
     @property
     def snapshot(self) -> dict[str, Any]:

@@ -246,9 +246,10 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
     (tmp_path / "access.log").write_bytes(1_000 * line)
     command = [shutil.which(command[0]) or command[0], *command[1:]]
     app = [] if "flask" in command[0] else ["--app", "spied:app"]
+    environment = {**os.environ, "SPY": str(spy), "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [*command, "report", "access.log", "--jobs", "2", "--json", *app],
-        cwd=tmp_path, env={**os.environ, "SPY": str(spy), "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, check=True,
+        cwd=tmp_path, env=environment, capture_output=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["rows"][0]["rule"] == "/health"
     imported = [path.read_text() for path in tmp_path.glob("imports.*")]
