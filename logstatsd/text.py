@@ -19,3 +19,11 @@ def clean_bytes(line: bytes, length: int = 160) -> str:
 def iso_utc(moment_s: float | None) -> str | None:
     """Write Unix seconds as ISO 8601, in UTC."""
     return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
+
+
+def one_line(said: object, length: int = 300) -> str:
+    """What an object says of itself, such as an error, without line breaks; nothing where it cannot."""
+    try:
+        return " ".join(str(said).split())[:length]
+    except Exception:
+        return ""

@@ -24,6 +24,7 @@ from logstatsd.formats.reader import unwrap
 from logstatsd.formats.text_reader import parse_line
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.route import Route
+from logstatsd.routing.diagnose import explain_missing_host
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import KEY, VERSION
 from logstatsd.scan.entries import Entry, StretchReader
@@ -184,7 +185,7 @@ def _about(
     yield from _row("time", f"{_spelled(log_format, time.name)}{zone}" if time else "none in this format")
     if router and router.uses_host:
         host = log_format.chosen.get("host")
-        missing = "none, but the app's rules depend on it: add $http_host or %({host}i)s"
+        missing = f"none: {explain_missing_host(router)}"
         yield from _row("host", _spelled(log_format, host.name) if host else missing)
     yield from _rejections(log_format, entries)
 

@@ -6,7 +6,8 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from logstatsd.cli import signals
+import click
+
 from logstatsd.cli.console import is_terminal, progress, say
 from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
@@ -14,6 +15,8 @@ from logstatsd.errors import FormatError, OptionError
 from logstatsd.formats.diagnose import explain_format, explain_unknown
 from logstatsd.model.filters import Excluded
 from logstatsd.model.route import FIXED
+from logstatsd.routing import app_process
+from logstatsd.routing.diagnose import explain_missing_host
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import read_snapshot
 from logstatsd.scan.logs import open_logs
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from logstatsd.cli.options import AppOptions, FormatOptions, RunOptions
     from logstatsd.model.line_counts import LineCounts
+    from logstatsd.model.route import Undecided
     from logstatsd.scan.logs import Log
     from logstatsd.scan.run import Piece
     from logstatsd.scan.stretches import Stretches
@@ -54,12 +58,23 @@ def load_app(app: AppOptions) -> tuple[Router, Settler]:
     }
     if chosen == "routes" and app.routes:
         return Router(read_snapshot(app.routes), **prefix), Settler()
-    from logstatsd.routing import app as apps  # noqa: PLC0415 - brings Flask
+    ours = chosen == "apps" or app.flask is None
+    loaded = (
+        app_process.load(app.apps, on_slow=_say_slow)
+        if ours
+        else app_process.from_flask_cli(app.flask, on_slow=_say_slow)
+    )
+    click.get_current_context().call_on_close(loaded.close)
+    if app.no_converters:
+        loaded.close()
+    return Router(loaded.snapshot(), **prefix), Settler(None if app.no_converters else loaded)
 
-    with signals.kept():
-        ours = chosen == "apps" or app.flask is None
-        loaded = apps.load(app.apps) if ours else apps.from_flask_cli(app.flask)
-        return Router(loaded.snapshot(), **prefix), Settler(None if app.no_converters else loaded)
+
+def _say_slow(question: Undecided, waited_s: float) -> None:
+    say(
+        f"the app's converters are slow to answer: {waited_s:.1f} s so far, now for {question.fallback.rule};"
+        " --no-converters does not ask them, and keeps their rules"
+    )
 
 
 def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, quiet: bool) -> list[Log]:
@@ -71,11 +86,10 @@ def _open(paths: tuple[str, ...], formats: FormatOptions, router: Router, *, qui
         elif log.detected and log.detected.note:
             say(f"{log.source.name}: {log.detected.note}", quiet=quiet)
     found = [log.log_format for log in logs if log.detected]
-    if router.uses_host and any("host" not in log_format.chosen for log_format in found):
-        say(
-            "the app's rules depend on the host, which the log does not have: add $http_host or "
-            "%({host}i)s to its format; until then those rules match nothing"
-        )
+    if any("host" not in log_format.chosen for log_format in found) and (
+        missing := explain_missing_host(router)
+    ):
+        say(missing)
     return logs
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from logstatsd.delivery.framing import MAX_PACKET_BYTES, take_length_prefixed, take_lines
 from logstatsd.delivery.tally import Tally
+from logstatsd.delivery.transports import looked_up
 from logstatsd.errors import OptionError
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def _bind_path(path: Path, kind: socket.SocketKind) -> socket.socket:
 
 
 def _bind_port(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    family, *_, address = min(socket.getaddrinfo(host, port, type=kind))
+    with looked_up():
+        family, *_, address = min(socket.getaddrinfo(host, port, type=kind))
     return _bound(family, kind, cast("Any", address))
 
 

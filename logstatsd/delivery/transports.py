@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import struct
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from logstatsd.delivery import socket_queues as queues
 from logstatsd.delivery.socket_queues import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 UDP_BYTES = 1432
 """The largest payload that fits a datagram on an Ethernet path, as the datadog client counts it."""
@@ -179,9 +179,19 @@ _KINDS: dict[tuple[int, int], type[Transport]] = {
 }
 
 
+@contextmanager
+def looked_up() -> Iterator[None]:
+    """Have a host that is no name at all (`a..b`) fail as one that is not found."""
+    try:
+        yield
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a host name") from None
+
+
 def connect(dial: Callable[[], socket.socket], timeout_s: float) -> Transport:
     """Dial, and check as far as possible that somebody is there. Raises OSError."""
-    sock = dial()
+    with looked_up():
+        sock = dial()
     try:
         transport = _KINDS[sock.family, sock.type](sock, timeout_s)
         transport.check()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Semaphore, Thread, local
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,7 +105,12 @@ class _Worker:
     """
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from logstatsd.engine.worker import serve; serve()"
+        # Python's own library stays first, whatever stands beside an app; ours is found last, if not before
+        path = [*sys.path, str(Path(__file__).parent.parent.parent)]
+        code = (
+            f"import sys; sys.path += [each for each in {path!r} if each not in sys.path];"
+            " from logstatsd.engine.worker import serve; serve()"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", code],
             stdin=subprocess.PIPE,

@@ -68,7 +68,7 @@ JSON_KEYS: dict[str, tuple[tuple[str, str], ...]] = {
         "time", "time_iso8601 time_local @timestamp timestamp time msec ts datetime date asctime StartUTC t"
     ),
     "host": _all("http_host", "http_host request.host host RequestHost"),
-    "upstream": _all("upstream_addr", "upstream_addr"),
+    "upstream": _all("upstream_addr", "upstream_addr upstream_response_time"),
     "cpu": _all("cpu_us", "cpu_us logstatsd_cpu_us"),
 }
 _BY_UNIT = {"seconds": _SECONDS, "nanoseconds": _NS}
@@ -213,7 +213,7 @@ def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | No
     for role, choices in JSON_KEYS.items():
         named, unit = split_unit(fields.get(role, ""))
         key = named or next((key for key, _ in choices if key in seen), "")
-        if not key:
+        if not key or key in layout:  # upstream_response_time may be both; its format knows
             continue
         variable = _BY_UNIT[unit] if unit else dict(choices).get(key, UNKNOWN if role == "duration" else "")
         if role == "duration" and not variable:

@@ -92,10 +92,12 @@ class JsonReader:
         """The rows of some objects, None for one without a status; by columns, whose values recur."""
         columns = []
         for key, path, clean in self._keys:
-            values = [item.get(key) for item in items]
+            # a line without such a key was logged before the server had it, and says nothing about it
+            absent = _UNSAID if clean is _absent else None
+            values = [item.get(key, absent) for item in items]
             if len(path) > 1:
                 values = [
-                    _within(item, path) if value is None else value
+                    _within(item, path, absent) if value is absent else value
                     for item, value in zip(items, values, strict=True)
                 ]
             texts = [value if isinstance(value, str) else _text(value) for value in values]
@@ -112,10 +114,10 @@ def _text(value: object) -> str:
     return "" if value is None else json.dumps(value)
 
 
-def _within(item: object, path: list[str]) -> object:
+def _within(item: object, path: list[str], absent: str | None) -> object:
     """Find what is at `outer.inner` of nested objects."""
     for key in path:
-        item = item.get(key) if isinstance(item, dict) else None
+        item = item.get(key, absent) if isinstance(item, dict) else absent
     return item
 
 
@@ -165,6 +167,9 @@ def _request(request: str) -> str:
 
 def _without_query(target: str) -> str:
     return target.partition("?")[0].partition("#")[0]
+
+
+_UNSAID = "unsaid"
 
 
 def _absent(address: str) -> str:

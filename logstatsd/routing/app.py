@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import BaseConverter, BuildError, Map, RequestRedirect
+from werkzeug.routing import BuildError, Map, RequestRedirect
 from werkzeug.routing.map import MapAdapter
 from werkzeug.test import EnvironBuilder
 
 from logstatsd.errors import AppError
 from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
 from logstatsd.routing.app_import import Mounted, explained, isolated, load_spec, mounted_apps
-from logstatsd.routing.export import class_name, map_data, rules
+from logstatsd.routing.export import converter_id, map_data, rules, werkzeug_version
 from logstatsd.routing.snapshot import KEY, VERSION
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 # A host that no app is configured for, to see what an app makes of one.
 PROBE: Final = "logstatsd-probe"
-MAX_RESOLVED: Final = 32_768
 
 
 def load(specs: Sequence[str]) -> LoadedApp:
@@ -77,7 +74,6 @@ class LoadedApp:
         main = next((mount for mount in mounts if not mount.prefix and mount.app is not None), None)
         self.app: Any = main.app if main else next(mount.app for mount in mounts if mount.app is not None)
         self.app_name: str = str(getattr(self.app, "name", type(self.app).__name__))
-        self._answers: dict[Undecided, tuple[Route, bool]] = {}
         self._failing: set[str] = set()
 
     def snapshot(self) -> dict[str, Any]:
@@ -85,7 +81,7 @@ class LoadedApp:
         return {
             KEY: VERSION,
             "app_name": self.app_name,
-            "werkzeug": version("werkzeug"),
+            "werkzeug": werkzeug_version(),
             "mounts": [_mount_data(mount) for mount in self._mounts],
         }
 
@@ -100,23 +96,20 @@ class LoadedApp:
 
         A converter that fails for want of a database or the like is not asked again: its rules are kept.
         """
-        known = self._answers.get(undecided)
-        if known is not None:
-            return known
         if not self._failing.isdisjoint(undecided.converters):
             return undecided.fallback, False
         try:
-            answer = self._asked(undecided), True
-        except Exception as error:
-            culprit = _culprit(error)
+            return self._asked(undecided), True
+        except BaseException as error:  # SystemExit too is no more than a failure to answer
+            culprit = _culprit(error, self._mounts[undecided.mount].app.url_map)
             if culprit is None or culprit in undecided.converters:
                 self._failing.update([culprit] if culprit else undecided.converters)
                 return undecided.fallback, False
-            answer = UNMATCHED, True  # Werkzeug's own converter broke, as it does when serving
-        if len(self._answers) >= MAX_RESOLVED:
-            self._answers.clear()
-        self._answers[undecided] = answer
-        return answer
+            return UNMATCHED, True  # Werkzeug's own converter broke, as it does when serving
+
+    def resolve_all(self, questions: Sequence[Undecided]) -> list[tuple[Route, bool]]:
+        """Ask the app about several requests."""
+        return [self.resolve(question) for question in questions]
 
     def _asked(self, undecided: Undecided) -> Route:
         app = self._mounts[undecided.mount].app
@@ -126,12 +119,21 @@ class LoadedApp:
         else:
             adapter = MapAdapter(url_map, "localhost", "/", undecided.domain, "http", "/", "GET")
         try:
-            with contextlib.redirect_stdout(sys.stderr), _app_context(app):
+            with _app_context(app):
                 adapter.match(undecided.path, undecided.method, websocket=undecided.websocket)
         except (HTTPException, BuildError) as error:
             return routing_failure(error)
         # The Router walks as Werkzeug does, so what matched is the rule that it would have kept.
         return undecided.fallback
+
+
+def rehearse() -> None:
+    """Import all that loading an app and asking it take, before an app's own modules can stand in the way."""
+    app = Flask("logstatsd", static_folder=None)
+    app.add_url_rule("/<int:number>/<uuid:id>", "rehearsal")
+    loaded = from_object(app)
+    loaded.snapshot()
+    loaded.resolve(Undecided(0, "GET", "", "/x", websocket=False, fallback=UNMATCHED, converters=()))
 
 
 def routing_failure(error: BaseException) -> Route:
@@ -160,14 +162,14 @@ def _by_matching(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_code is MapAdapter.match.__code__
 
 
-def _culprit(error: BaseException) -> str | None:
+def _culprit(error: BaseException, url_map: Map) -> str | None:
     """Find the converter in whose code this was raised, if it was in one's."""
     culprit = None
     trace = error.__traceback__
     while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, BaseConverter):
-            culprit = class_name(owner)
+        kind = type(trace.tb_frame.f_locals.get("self"))
+        if hasattr(kind, "to_python"):  # what converters have in common; a base class not always
+            culprit = converter_id(kind, url_map)
         trace = trace.tb_next
     return culprit
 

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import flask.cli
 from flask.cli import NoAppException, find_best_app, load_dotenv, prepare_import
 from werkzeug.routing import Map
 
 from logstatsd.errors import AppError
+from logstatsd.text import one_line
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -58,7 +60,7 @@ def isolated() -> Iterator[None]:
     """Keep an import off our stdout, even what writes to fd 1, and an unguarded app.run() from serving."""
     before = os.environ.get("FLASK_RUN_FROM_CLI")
     os.environ["FLASK_RUN_FROM_CLI"] = "true"
-    sys.stdout.flush()
+    _flush()
     try:
         saved = os.dup(1)
         os.dup2(2, 1)
@@ -68,7 +70,7 @@ def isolated() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        sys.stdout.flush()
+        _flush()
         if saved >= 0:
             os.dup2(saved, 1)
             os.close(saved)
@@ -76,6 +78,11 @@ def isolated() -> Iterator[None]:
             del os.environ["FLASK_RUN_FROM_CLI"]
         else:
             os.environ["FLASK_RUN_FROM_CLI"] = before
+
+
+def _flush() -> None:
+    with contextlib.suppress(OSError, ValueError):  # the latter where the app has closed it
+        sys.stdout.flush()
 
 
 def _load(spec: str) -> Any:
@@ -90,7 +97,7 @@ def _load(spec: str) -> Any:
             for attribute in FIRST_NAMES:
                 if mounted_apps(getattr(module, attribute, None)):
                     return getattr(module, attribute)
-            raise AppError(f"{spec}: {_one_line(error.message)}") from None
+            raise AppError(f"{spec}: {one_line(error.message)}") from None
 
 
 FIRST_NAMES = ("app", "application")
@@ -168,11 +175,12 @@ def explained(spec: str, path: str) -> Iterator[None]:
     except (AppError, KeyboardInterrupt):
         raise
     except NoAppException as error:
-        raise AppError(f"{spec}: {_one_line(error.message)}") from None
+        raise AppError(f"{spec}: {one_line(error.message)}") from None
     except SystemExit as error:
+        remedy = _GUARD if _ran_as_program(error) else "set what it needs"
         raise AppError(
-            f"{spec}: the app called sys.exit({error.code!r}) while it was imported{_place(error)};"
-            " guard it with if __name__ == '__main__', or set what it needs"
+            f"{spec}: the app called sys.exit({one_line(repr(error.code))}) while it was imported"
+            f"{_place(error)}; {remedy}"
         ) from error
     except ModuleNotFoundError as error:
         raise AppError(
@@ -181,27 +189,53 @@ def explained(spec: str, path: str) -> Iterator[None]:
         ) from error
     except BaseException as error:
         raise AppError(
-            f"{spec}: importing {path} failed with {type(error).__name__}: {_one_line(str(error))}"
-            f"{_place(error)}; it must import here as it does where it is served"
+            f"{spec}: importing {path} failed with {type(error).__name__}: {one_line(error)}"
+            f"{_place(error)}; {_GUARD if _ran_as_program(error) else _ELSE}"
         ) from error
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+_GUARD = "it ran as a program: guard that with if __name__ == '__main__'"
+_ELSE = "it must import here as it does where it is served"
+
+PROGRAMS = frozenset(
+    (
+        *("argparse", "optparse", "click", "docopt", "fire", "typer", "unittest", "socketserver", "wsgiref"),
+        *("werkzeug.serving", "waitress", "gunicorn", "gevent.pywsgi", "eventlet.wsgi", "cheroot", "tornado"),
+        *("bjoern", "flask_socketio", "uvicorn", "hypercorn"),
+    )
+)
+"""Modules for command lines and servers: where an import fails in one, the app has run as a program."""
+
+
+def _ran_as_program(error: BaseException) -> bool:
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "main":
+            return True
+        module = str(frame.f_globals.get("__name__", ""))
+        if not PROGRAMS.isdisjoint((module, module.partition(".")[0])):
+            return True
+    return False
 
 
 def _place(error: BaseException) -> str:
     """Find where the app raised it: its own innermost line, not that of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_apps(frame.filename)]
+    homes = [(_home(frame.filename), frame) for frame in traceback.extract_tb(error.__traceback__)]
+    first = next((home for home, _ in homes if home is not None), None)
+    frames = [frame for home, frame in homes if home is not None and home == first]
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def _is_apps(filename: str) -> bool:
-    paths = sysconfig.get_paths()
-    libraries = (paths["stdlib"], paths["purelib"], paths["platlib"], str(Path(__file__).parent))
-    return not filename.startswith(("<", *libraries))
+def _home(filename: str) -> str | None:
+    """Which installed package a file is of, "" for the app's own; None for Python's, Flask's and ours."""
+    path = Path(filename)
+    for folder in path.parents:
+        if folder.name in {"site-packages", "dist-packages"}:
+            package = path.relative_to(folder).parts[0]
+            return None if filename == flask.cli.__file__ or package == "click" else str(folder / package)
+    ours = (sysconfig.get_path("stdlib"), str(Path(__file__).parent.parent), "<")
+    return None if filename.startswith(ours) else ""
 
 
 def has_url_map(candidate: object) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 import uuid
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import (
@@ -23,17 +24,27 @@ from werkzeug.routing.converters import NumberConverter
 from werkzeug.sansio.utils import get_host
 
 from logstatsd.errors import AppError
+from logstatsd.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
+
+
+@functools.lru_cache(maxsize=1)
+def werkzeug_version() -> str:
+    """The installed Werkzeug's version; once told, it is so whatever an app does to `sys.path`."""
+    return version("werkzeug")
+
+
 def map_data(url_map: Map) -> dict[str, Any]:
     """Export what a Router needs to know of a map."""
-    url_map.update()
     with _understood():
+        url_map.update()
         return {
-            "merge_slashes": url_map.merge_slashes,
+            "merge_slashes": bool(url_map.merge_slashes),
             "werkzeug": _habits(),
             "rules": [_rule_data(rule, parts) for rule, parts in _walked(url_map._matcher._root, [])],
         }
@@ -51,9 +62,11 @@ def _understood() -> Iterator[None]:
         yield
     except AttributeError as error:
         raise AppError(
-            f"werkzeug {version('werkzeug')} keeps its rules in a way that is not understood ({error});"
+            f"werkzeug {werkzeug_version()} keeps its rules in a way that is not understood ({error});"
             " use werkzeug 2.2.3 to 3.1, or a newer logstatsd"
         ) from error
+    except TypeError as error:  # of parts that cannot be sorted: every request is a 500 then
+        raise AppError(f"the app's rules cannot be sorted, so it serves none: {one_line(error)}") from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -105,8 +118,11 @@ def _walked(state: Any, parts: list[Any]) -> Iterator[tuple[Rule, list[Any]]]:
 
 
 def _part_data(part: Any) -> dict[str, Any]:
-    data: dict[str, Any] = {"pattern": part.content, "weight": str(tuple(part.weight))}
-    groups = _groups(part)
+    data: dict[str, Any] = {"pattern": str(part.content), "weight": one_line(tuple(part.weight))}
+    try:
+        groups = _groups(part)
+    except Exception:  # an odd converter's that is no pattern; Werkzeug finds out at the first request
+        return data | {"broken": True}
     if groups != [1]:
         data["groups"] = groups
     for flag in ("final", "suffixed"):
@@ -121,24 +137,30 @@ def _groups(part: Any) -> list[int]:
     named = {k[11:]: at for k, at in pattern.groupindex.items() if k.startswith("__werkzeug_")}
     if not named:  # before Werkzeug 2.3: all of them
         return list(range(1, pattern.groups + (not part.suffixed)))
+    if not all(map(str.isdigit, named)):  # a name that only looks like Werkzeug's
+        return []
     return [named[k] for k in sorted(named, key=int if _groups_by_number() else str)]
 
 
 def _rule_data(rule: Rule, parts: list[Any]) -> dict[str, Any]:
     url_map = rule.map
-    domain = rule.host if url_map.host_matching else rule.subdomain
     data: dict[str, Any] = {
-        "rule": rule.rule,
-        "endpoint": str(rule.endpoint),
+        "rule": str(rule.rule),
+        "endpoint": endpoint_name(rule.endpoint),
         "methods": None if rule.methods is None else sorted(rule.methods),
         "parts": parts,
     }
+    try:
+        converters = _converters_data(rule, parts)
+        twins = _default_redirects(rule) if url_map.redirect_defaults else []
+    except Exception:  # defaults that cannot be compared, say: the app decides
+        converters, twins = [{"name": "", "converter": "", "value": "custom", "class": rule.rule}], []
     optional = {
-        "domain": domain or "",
-        "converters": _converters_data(rule, parts),
-        "websocket": rule.websocket,
+        "domain": (rule.host if url_map.host_matching else rule.subdomain) or "",
+        "converters": converters,
+        "websocket": bool(rule.websocket),
         "redirects": bool(rule.redirect_to is not None or (rule.alias and url_map.redirect_defaults)),
-        "default_redirects": _default_redirects(rule) if url_map.redirect_defaults else [],
+        "default_redirects": twins,
     }
     data.update({key: value for key, value in optional.items() if value})
     for flag in ("strict_slashes", "merge_slashes"):
@@ -147,30 +169,75 @@ def _rule_data(rule: Rule, parts: list[Any]) -> dict[str, Any]:
     return data
 
 
+def endpoint_name(endpoint: object) -> str:
+    """An endpoint as text that is the same in every run; without Flask, it may be a function."""
+    if isinstance(endpoint, str):
+        return str.__str__(endpoint)
+    name = getattr(endpoint, "__qualname__", None)
+    if isinstance(name, str):
+        return f"{getattr(endpoint, '__module__', '')}.{name}"
+    return _ADDRESS.sub("", one_line(endpoint)) or type(endpoint).__name__
+
+
 def _converters_data(rule: Rule, parts: list[Any]) -> list[dict[str, Any]]:
-    converters = [_converter_data(*item) for item in rule._converters.items()]
-    groups = sum(len(part.get("groups", [1])) for part in parts if isinstance(part, dict))
-    if groups != len(converters):  # Werkzeug 2.2 takes groups inside a variable for variables
+    converters = [_converter_data(name, each, rule.map) for name, each in rule._converters.items()]
+    groups = [part.get("groups", [1]) for part in parts if isinstance(part, dict)]
+    if [] in groups:
+        return [_custom(name, each, rule.map) for name, each in rule._converters.items()]
+    if sum(map(len, groups)) != len(converters):  # Werkzeug 2.2 takes groups inside a variable for variables
         for each in converters:
             if each["value"] not in {"text", "custom"}:
                 each["may_not_parse"] = True
     return converters
 
 
-def _converter_data(name: str, converter: BaseConverter) -> dict[str, Any]:
+def _converter_data(name: str, converter: BaseConverter, url_map: Map) -> dict[str, Any]:
+    """What a Router must know of a converter; whatever cannot be read of it leaves its rules to the app."""
+    data = _custom(name, converter, url_map)
+    try:
+        value = _value_data(converter)
+    except (Exception, SystemExit):
+        value = None
+    return data if value is None else {"name": name, "converter": data["converter"], **value}
+
+
+def _custom(name: str, converter: BaseConverter, url_map: Map) -> dict[str, Any]:
     kind = type(converter)
-    registered = [key for key, value in converter.map.converters.items() if value is kind]
-    data: dict[str, Any] = {
+    return {
         "name": name,
-        "converter": min(registered, key=lambda key: key == "default", default=kind.__name__),
+        "converter": _registered(kind, url_map) or _class_name(kind).rpartition(".")[2],
+        "value": "custom",
+        "class": converter_id(kind, url_map),
     }
+
+
+def _registered(kind: type, url_map: Map) -> str:
+    """The name that rules use a converter by, as far as the map knows; not all converters know their map."""
+    names = [key for key, value in url_map.converters.items() if value is kind]
+    return min(names, key=lambda name: name == "default", default="")
+
+
+def converter_id(kind: type, url_map: Map) -> str:
+    """What tells a converter from the others of a map; classes made by a function share their own name."""
+    name = _registered(kind, url_map)
+    return _class_name(kind) + (f" as {name}" if name else "")
+
+
+def _class_name(kind: type) -> str:
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except Exception:  # a metaclass's
+        return "nameless"
+
+
+def _value_data(converter: BaseConverter) -> dict[str, Any] | None:
+    """How a converter's text becomes a value; None where only the app can tell."""
     asked = getattr(converter.to_python, "__func__", None)
     if asked is BaseConverter.to_python:
-        return data | {"value": "text"}
+        return {"value": "text"}
     if asked is UUIDConverter.to_python and converter.regex == UUIDConverter.regex:
-        return data | {"value": "uuid"}
-    number = _number_data(converter) if asked is NumberConverter.to_python else None
-    return data | (number or {"value": "custom", "class": class_name(converter)})
+        return {"value": "uuid"}
+    return _number_data(converter) if asked is NumberConverter.to_python else None
 
 
 def _number_data(converter: Any) -> dict[str, Any] | None:
@@ -179,18 +246,22 @@ def _number_data(converter: Any) -> dict[str, Any] | None:
     regex = plain.get(converter.num_convert)
     bounds = {key: getattr(converter, key) for key in ("min", "max")}
     bounds = {key: value for key, value in bounds.items() if value is not None}
-    if regex is None or not all(isinstance(value, (int, float)) for value in bounds.values()):
+    digits = converter.fixed_digits
+    if regex is None or not all(map(_is_plain, [*bounds.values(), digits])):
         return None
     data: dict[str, Any] = {"value": converter.num_convert.__name__, **bounds}
-    if converter.fixed_digits:
-        data["fixed_digits"] = converter.fixed_digits
+    if digits:
+        data["fixed_digits"] = digits
     if converter.regex not in {regex, f"-?{regex}"}:
         data["may_not_parse"] = True
     return data
 
 
-def class_name(converter: BaseConverter) -> str:
-    return f"{type(converter).__module__}.{type(converter).__qualname__}"
+def _is_plain(number: object) -> bool:
+    """Whether a number is one that a snapshot can hold as it is."""
+    return (type(number) is int and number.bit_length() <= 64) or (
+        type(number) is float and math.isfinite(number)
+    )
 
 
 def _default_redirects(rule: Rule) -> list[dict[str, Any]]:
@@ -217,7 +288,7 @@ def _when(rule: Rule, defaults: Mapping[str, Any]) -> dict[str, Any] | None:
             if value != own[name]:
                 return None
         elif name in rule._converters:
-            kind = _converter_data(name, rule._converters[name])["value"]
+            kind = _converter_data(name, rule._converters[name], rule.map)["value"]
             if kind == "uuid" and isinstance(value, uuid.UUID):
                 when[name] = str(value)
             elif kind == "text" and isinstance(value, str):

@@ -5,78 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from logstatsd.model.route import METHOD_NOT_ALLOWED, REDIRECT, UNMATCHED, Route, Undecided
+from logstatsd.routing.values import FailedError, RefusedError, Value
 
-# int() refuses text of more digits than a limit that can be set, but never below this.
-ALWAYS_AN_INT: Final = 640
 # Below this many dynamic siblings, trying each in turn is quicker than choosing among them.
 FEW_SIBLINGS: Final = 8
 
+# Each part may take a call more; Werkzeug too fails at about twice as many.
+MOST_PARTS: Final = 400
+
 _SLASHES: Final = re.compile("/{2,}")
-
-
-class RefusedError(Exception):
-    """A converter of Werkzeug's own raises ValidationError: no rule matches."""
-
-
-class FailedError(Exception):
-    """A converter of Werkzeug's own raises something else: the app answers 500 with no rule."""
-
-
-class Value:
-    """The conversion of one variable from text to a value, as far as matching depends on it."""
-
-    __slots__ = ("_convert", "_digits", "_error", "_high", "_kind", "_low", "custom", "name", "safe")
-
-    def __init__(self, data: Mapping[str, Any], number_error: type[Exception]) -> None:
-        self.name: str = data["name"]
-        self._kind: str = data["value"]
-        if self._kind not in {"text", "uuid", "int", "float", "custom"}:
-            raise ValueError(f"unknown value {self._kind!r}")
-        self.custom: str = data["class"] if self._kind == "custom" else ""
-        self._low: float | None = _number(data.get("min"))
-        self._high: float | None = _number(data.get("max"))
-        self._convert: Callable[[str], Any] = {"int": int, "float": float}.get(self._kind, _uuid)
-        self._digits = int(data.get("fixed_digits", 0))
-        self._error = FailedError if self._kind == "uuid" else number_error
-        bounded = bool(self._low is not None or self._high is not None or self._digits)
-        #: The length of text up to which this can neither refuse nor need the app.
-        self.safe = sys.maxsize
-        if self._kind == "custom" or bounded or data.get("may_not_parse", False):
-            self.safe = -1
-        elif self._kind == "int":
-            self.safe = ALWAYS_AN_INT
-
-    def convert(self, text: str) -> Any:
-        if self._kind == "text":
-            return text
-        try:
-            if self._digits and len(text) != self._digits:
-                raise RefusedError
-            value = self._convert(text)
-        except ValueError:
-            raise self._error from None
-        except TypeError:  # the text of a group that took no part
-            raise FailedError from None
-        if self._low is not None and value < self._low:
-            raise RefusedError
-        if self._high is not None and value > self._high:
-            raise RefusedError
-        return value
-
-
-def _uuid(text: str) -> str:
-    from uuid import UUID  # noqa: PLC0415 - an import that few maps need
-
-    return str(UUID(text))
-
-
-def _number(bound: object) -> float | None:
-    if bound is None or isinstance(bound, (int, float)):
-        return bound
-    raise TypeError(f"a bound is a number, not {bound!r}")
 
 
 class Rule:
@@ -95,11 +35,8 @@ class Rule:
     )
 
     def __init__(self, data: Mapping[str, Any], route: Route, number_error: type[Exception]) -> None:
-        methods = data["methods"]
-        if methods is not None and not isinstance(methods, list):
-            raise TypeError("methods is a list, or null for any")
         self.route = route
-        self.methods: frozenset[str] | None = None if methods is None else frozenset(methods)
+        self.methods = _methods(data)
         self.strict = bool(data.get("strict_slashes", True))
         self.merge = bool(data.get("merge_slashes", True))
         self.websocket = bool(data.get("websocket", False))
@@ -107,8 +44,7 @@ class Rule:
         self.values = [Value(each, number_error) for each in data.get("converters", ())]
         #: (methods, {variable: default}) of rules for the same endpoint that Werkzeug redirects to.
         self.twins: list[tuple[frozenset[str] | None, dict[str, Any]]] = [
-            (None if each["methods"] is None else frozenset(each["methods"]), dict(each["when"]))
-            for each in data.get("default_redirects", ())
+            (_methods(each), dict(each["when"])) for each in data.get("default_redirects", ())
         ]
         #: The length of path up to which a hit is a match, without a look at the values.
         self.plain_upto = -1 if self.redirects or self.twins else sys.maxsize
@@ -116,6 +52,15 @@ class Rule:
             self.plain_upto = min(self.plain_upto, value.safe)
         if isinstance(data["parts"][0], dict):  # values of the host, which the path's length says nothing of
             self.plain_upto = min(self.plain_upto, -1 if self.values else sys.maxsize)
+
+
+def _methods(data: Mapping[str, Any]) -> frozenset[str] | None:
+    methods = data["methods"]
+    if methods is None:
+        return None
+    if not isinstance(methods, list) or not all(isinstance(each, str) and each.isascii() for each in methods):
+        raise TypeError("'methods' must be a list of names, or null for any")
+    return frozenset(methods)
 
 
 # (the pattern's match, whether it takes all that remains, its last group if that is a slash, groups, next)
@@ -269,6 +214,11 @@ def _first(rules: list[Rule], method: str, websocket: bool, seen: Seen) -> Rule 
     return None
 
 
+def _broken(_part: str) -> NoReturn:
+    """Stand for a pattern that is none: Werkzeug compiles it when it comes to it, and the app answers 500."""
+    raise FailedError
+
+
 class UrlMap:
     """A url_map, built from its rules in a snapshot; `decide` answers as `MapAdapter.match` would."""
 
@@ -290,6 +240,8 @@ class UrlMap:
 
     def add(self, rule: Rule, parts: Sequence[str | Mapping[str, Any]]) -> None:
         """Add a rule; the snapshot lists them in the order in which Werkzeug's tree holds them."""
+        if len(parts) > MOST_PARTS:
+            raise ValueError(f"{len(parts):,} parts are too many")
         state = self._root
         for part in parts:
             if isinstance(part, str):
@@ -310,6 +262,11 @@ class UrlMap:
         key = (part["pattern"], part["weight"], part.get("final", False), part.get("suffixed", False))
         if key in state.keys:
             return state.keys[key][0]
+        if part.get("broken", False):
+            child = self._new_state()
+            state.dynamic.append((_broken, False, 0, (), child))
+            state.keys[key] = (child, "")
+            return child
         pattern = self._patterns.get(part["pattern"])
         if pattern is None:
             pattern = self._patterns[part["pattern"]] = re.compile(part["pattern"])
@@ -338,21 +295,24 @@ class UrlMap:
         end = len(parts)
         start = self._starts.get(domain)
         seen: Seen = []
-        if start is None or end < 2 or parts[0] or (not parts[1] and end > 2):
-            path = "/" + path.lstrip("/") if path else ""
-            parts = [domain, *path.split("/")]
-            found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
-        else:
-            found = _walk(start, parts, 1, end, method, websocket, seen)
-        if isinstance(found, Rule):
-            if len(path) <= found.plain_upto:
-                return found.route
-            return self._converted(found, seen, domain, path, method, websocket)
-        if found is None and self._merge and "//" in path:
-            parts = [domain, *self._merged(path).split("/")]
-            found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
-            if isinstance(found, Rule) and self._refuses_merged and not found.merge:
-                found = None
+        try:
+            if start is None or end < 2 or parts[0] or (not parts[1] and end > 2):
+                path = "/" + path.lstrip("/") if path else ""
+                parts = [domain, *path.split("/")]
+                found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
+            else:
+                found = _walk(start, parts, 1, end, method, websocket, seen)
+            if isinstance(found, Rule):
+                if len(path) <= found.plain_upto:
+                    return found.route
+                return self._converted(found, seen, domain, path, method, websocket)
+            if found is None and self._merge and "//" in path:
+                parts = [domain, *self._merged(path).split("/")]
+                found = _walk(self._root, parts, 0, len(parts), method, websocket, seen)
+                if isinstance(found, Rule) and self._refuses_merged and not found.merge:
+                    found = None
+        except FailedError:
+            return UNMATCHED
         if found is not None:
             return REDIRECT
         return METHOD_NOT_ALLOWED if seen and seen[0] is WRONG_METHOD else UNMATCHED
@@ -366,11 +326,11 @@ class UrlMap:
         custom: list[str] = []
         answer = rule.route
         try:
-            for value, text in zip(rule.values, texts, strict=False):
+            for at, value in enumerate(rule.values):
                 if value.custom:
                     custom.append(value.custom)
-                else:
-                    values[value.name] = value.convert(text)
+                elif at < len(texts):
+                    values[value.name] = value.convert(texts[at])
         except RefusedError:
             answer = METHOD_NOT_ALLOWED if seen[0] is WRONG_METHOD else UNMATCHED
         except FailedError:

@@ -17,7 +17,8 @@ from logstatsd.model.route import (
     Undecided,
 )
 from logstatsd.routing.matcher import Rule, UrlMap
-from logstatsd.routing.snapshot import AGAIN, check_version, dump_snapshot, read_snapshot
+from logstatsd.routing.snapshot import AGAIN, check_version, dump_snapshot, read_snapshot, text_of
+from logstatsd.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,7 @@ _HEX: Final = "0123456789ABCDEFabcdef"
 _BYTES: Final = {f"{high}{low}".encode(): bytes.fromhex(high + low) for high in _HEX for low in _HEX}
 _MANY_SLASHES: Final = re.compile(rb"/{2,}")
 _HOST: Final = re.compile(r"(?:[a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([1-9][0-9]{,4}))?", re.ASCII)
+_SCHEME: Final = re.compile(rb"^[A-Za-z][A-Za-z0-9+.-]*:(?!//)")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -68,26 +70,32 @@ class _Mount:
     """A url_map under its prefix, and what of the host it is bound to; no map where no Flask app is."""
 
     def __init__(self, data: Mapping[str, Any], index: int) -> None:
-        self.prefix = str(data["prefix"])
+        self.prefix = text_of(data, "prefix")
         binding = data["binding"]
-        self.bound_to = str(binding["to"])
+        self.bound_to = text_of(binding, "to")
         if self.bound_to not in {"fixed", "host", "subdomain"}:
             raise ValueError(f"unknown binding {self.bound_to!r}")
-        self.name = str(binding.get("name", ""))
+        self.name = text_of(binding, "name", "")
         self._invalid = str(data["werkzeug"]["invalid_host"]) if self.bound_to != "fixed" else "kept"
         self._domains: dict[str, str | None] = {}
+        own = [self.name] if self.bound_to == "subdomain" else []
+        domains = [domain for rule in data["rules"] or () if (domain := self.shown_domain(rule))]
+        self.hosts = [host for host in [*own, *domains] if "<" not in host]
+        self.has_domains = bool(domains)
         self.map: UrlMap | None = None
         if data["rules"] is not None:
             self.map = UrlMap(data, index)
 
     def shown(self, rule: Mapping[str, Any]) -> str:
         """Write the rule as a label: host or mount prefix before it, where there is one."""
-        domain = str(rule.get("domain", ""))
-        if self.bound_to == "fixed":
-            domain = ""  # the same for every request that this map matches
-        elif self.bound_to == "subdomain" and domain:
-            domain = f"{domain}.{self.name}"
-        return f"{domain}{self.prefix}{rule['rule']}"
+        return f"{self.shown_domain(rule)}{self.prefix}{text_of(rule, 'rule')}"
+
+    def shown_domain(self, rule: Mapping[str, Any]) -> str:
+        """Write the host that a rule is for, "" where it is for the same as all."""
+        domain = text_of(rule, "domain", "")
+        if self.bound_to == "fixed" or not domain:
+            return ""
+        return f"{domain}.{self.name}" if self.bound_to == "subdomain" else domain
 
     def domain(self, host: str) -> str | None:
         """Find what Flask binds the map to for this Host; None for one that it answers 400."""
@@ -166,19 +174,20 @@ class Router:
         infos: list[RuleInfo] = []
         place = "top level"
         try:
-            self.app_name = str(snapshot["app_name"])
+            self.app_name = text_of(snapshot, "app_name")
             self._mounts: dict[str, _Mount] = {}
             for index, data in enumerate(snapshot["mounts"]):
                 place = f"mount {index}"
-                mount = self._mounts[str(data["prefix"])] = _Mount(data, index)
+                mount = self._mounts[text_of(data, "prefix")] = _Mount(data, index)
                 if mount.map is None:
                     continue
                 for number, each in enumerate(data["rules"]):
-                    place = f"mount {index}, rule {number} ({each.get('rule')!r})"
+                    place = f"mount {index}, rule {number} ({one_line(each.get('rule'), 80)})"
                     infos.append(_add(mount, mount.map, each))
                 mount.map.finish()
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, re.error) as error:
-            raise AppError(f"snapshot of routes: {place}: {type(error).__name__}: {error}; {AGAIN}") from None
+        except Exception as error:  # whatever somebody wrote into it
+            reason = f"{type(error).__name__}: {one_line(error, 160)}"
+            raise AppError(f"snapshot of routes: {place}: {reason}; {AGAIN}") from None
         self._prefixed = sorted(
             (item for item in self._mounts.items() if item[0]), key=lambda item: -len(item[0])
         )
@@ -191,6 +200,8 @@ class Router:
         self.routes: tuple[Route, ...] = tuple(dict.fromkeys(i.route for i in infos if not i.redirects))
         self.methods = HTTP_METHODS.union(*(info.methods or () for info in infos))
         self.uses_host = any(mount.bound_to != "fixed" for mount in self._mounts.values())
+        #: Whether a rule itself is for some hosts; otherwise, at most the app as a whole is.
+        self.rules_use_host = self.uses_host and any(mount.has_domains for mount in self._mounts.values())
         self.uses_websocket = any(info.websocket for info in infos)
         self._memory = _Memory(self)
 
@@ -200,6 +211,16 @@ class Router:
     def __setstate__(self, state: tuple[dict[str, Any], str, bool]) -> None:
         snapshot, strip_prefix, normalised_prefix = state
         Router.__init__(self, snapshot, strip_prefix=strip_prefix, normalised_prefix=normalised_prefix)
+
+    @property
+    def strip_prefix(self) -> str:
+        """What a server in front takes off the target."""
+        return self._made_of[1]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that are known by name, which the app or some of its rules are for."""
+        return tuple(dict.fromkeys(host for mount in self._mounts.values() for host in mount.hosts))
 
     @property
     def snapshot(self) -> dict[str, Any]:
@@ -224,7 +245,7 @@ class Router:
             path = target.decode("latin-1")
         if "%" in path or not path.isascii() or path[:1] != "/" or self._at:
             if path[:1] != "/" and method == "CONNECT":
-                return UNMATCHED
+                target = _after_scheme(target)
             decoded = self._decoded(target)
             if decoded is None:
                 return NOT_THE_APP
@@ -256,10 +277,15 @@ class Router:
         return mount.map.decide(domain, path, method, websocket)
 
     def _mounted(self, path: str) -> tuple[_Mount | None, str]:
-        """Find the mount of a path and what remains of it, as werkzeug's DispatcherMiddleware finds them."""
+        """Find the mount of a path and what remains of it, as werkzeug's DispatcherMiddleware does.
+
+        What it mounts at no prefix gets the path from its first slash on: of `OPTIONS *` nothing.
+        """
         for prefix, mount in self._prefixed:
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"/", ""}:
                 return mount, path[len(prefix) :]
+        if self._prefixed and path[:1] != "/":
+            path = "".join(path.partition("/")[1:])
         return self._mounts.get(""), path
 
     def _stripped(self, target: bytes) -> bytes | None:
@@ -272,15 +298,15 @@ class Router:
 
 def _add(mount: _Mount, url_map: UrlMap, data: Mapping[str, Any]) -> RuleInfo:
     """Put one rule of a snapshot into its map."""
-    route = Route(mount.shown(data), str(data["endpoint"]), "matched")
+    route = Route(mount.shown(data), text_of(data, "endpoint"), "matched")
     rule = Rule(data, route, url_map.number_error)
     url_map.add(rule, data["parts"])
     return RuleInfo(
         route=route,
-        rule=str(data["rule"]),
+        rule=text_of(data, "rule"),
         methods=None if rule.methods is None else tuple(sorted(rule.methods)),
         converters=tuple(
-            Converter(each["name"], str(each["converter"]), each["value"] == "custom")
+            Converter(each["name"], text_of(each, "converter"), each["value"] == "custom")
             for each in data.get("converters", ())
         ),
         redirects=rule.redirects,
@@ -292,6 +318,11 @@ def _after_authority(target: bytes) -> bytes:
     """Find the path of an absolute-form target (nginx takes none as `/`); any other is left as it is."""
     authority = _AUTHORITY.match(target)
     return target if authority is None else target[authority.end() :] or b"/"
+
+
+def _after_scheme(target: bytes) -> bytes:
+    """What servers make of CONNECT's target: of `host:443` the path `443`, as if `host` were a scheme."""
+    return _SCHEME.sub(b"", target, count=1)
 
 
 def _normalised(target: bytes) -> bytes | None:

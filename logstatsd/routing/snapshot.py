@@ -25,8 +25,10 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from logstatsd.errors import AppError
+from logstatsd.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 #: The version of the snapshot's shape, under the key that tells such a file from any other JSON.
@@ -53,10 +55,25 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
 
 def check_version(data: dict[str, Any], name: str = "snapshot of routes") -> None:
     """Refuse a snapshot that was written in another version of this form."""
-    if data.get(KEY) != VERSION:
+    version = data.get(KEY)
+    if version == VERSION and type(version) is int:
+        return
+    if isinstance(version, int) and version > VERSION:
         raise AppError(
-            f"{name}: version {data.get(KEY)!r} of the routes is not understood, only {VERSION}; {AGAIN}"
+            f"{name}: made by a newer logstatsd (routes of version {one_line(version, 20)}, this one reads"
+            f" {VERSION}); upgrade logstatsd here, or {AGAIN}"
         )
+    shown = one_line(repr(version), 80)
+    raise AppError(f"{name}: version {shown} of the routes is not understood, only {VERSION}; {AGAIN}")
+
+
+def text_of(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    """A text of a snapshot. Raises KeyError, TypeError, and ValueError for half a surrogate pair."""
+    value = data[key] if default is None else data.get(key, default)
+    if not isinstance(value, str):
+        raise TypeError(f"{key!r} must be text, not {type(value).__name__}")
+    value.encode()
+    return value
 
 
 def dump_snapshot(data: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from logstatsd.model.route import NOT_THE_APP, Route, Undecided
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 MAX_LABELS = 65_536
 MAX_HEAD_BYTES = 512
 """What is remembered of request heads: so many, and none that is longer."""
+
+MAX_UNDECIDED_BYTES = 32 << 20
+"""About how much the labels of requests that are left undecided may take: each has its own path."""
+LABEL_BYTES = 1_000
 
 _NO_PATH = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(?:[?#].*)?$")
 
@@ -57,10 +62,12 @@ class Labels:
         self._keeps_empty_paths = log_format.server == "gunicorn"
         self._by_route: dict[tuple[int, str], Label] = {}
         self._remembered = Remembered(self._label, MAX_LABELS, _is_short)
+        self._undecided_bytes = 0
 
     def make_room(self) -> None:
         """Forget everything once too much is known: where many requests are left undecided."""
-        if len(self.known) > MAX_LABELS:
+        if len(self.known) > MAX_LABELS or self._undecided_bytes > MAX_UNDECIDED_BYTES:
+            self._undecided_bytes = 0
             self.known.clear()
             self._by_route.clear()
             self._remembered.clear()
@@ -122,6 +129,8 @@ class Labels:
         if label is None:
             label = self._by_route[identity] = Label(route, method)
             self.known.append(label)
+            if isinstance(route, Undecided):
+                self._undecided_bytes += LABEL_BYTES + getsizeof(route.path)
         return label
 
 

@@ -218,12 +218,15 @@ def test_a_worker_imports_nothing_heavy() -> None:
 
 
 APP = """
-import os, sys
 from flask import Flask
 
 app = Flask(__name__)
 app.add_url_rule("/health", "health", lambda: "ok")
-# From here on, every Python that is started through sys.executable writes down what it imports.
+"""
+SPYING = """
+import os, sys
+
+# Every Python that this one starts through sys.executable writes down what it imports.
 os.environ["REAL_PYTHON"], sys.executable = sys.executable, os.environ["SPY"]
 """
 
@@ -235,6 +238,8 @@ os.environ["REAL_PYTHON"], sys.executable = sys.executable, os.environ["SPY"]
 )
 def test_workers_are_light_however_the_command_is_started(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "spied.py").write_text(APP)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SPYING)
     spy = tmp_path / "python"
     spy.write_text(f'#!/bin/sh\nexec "$REAL_PYTHON" -X importtime "$@" 2>>{tmp_path}/imports.$$\n')
     spy.chmod(0o755)
@@ -242,9 +247,10 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
     (tmp_path / "access.log").write_bytes(1_000 * line)
     command = [shutil.which(command[0]) or command[0], *command[1:]]
     app = [] if "flask" in command[0] else ["--app", "spied:app"]
+    environment = {**os.environ, "SPY": str(spy), "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [*command, "report", "access.log", "--jobs", "2", "--json", *app],
-        cwd=tmp_path, env={**os.environ, "SPY": str(spy)}, capture_output=True, check=True,
+        cwd=tmp_path, env=environment, capture_output=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["rows"][0]["rule"] == "/health"
     imported = [path.read_text() for path in tmp_path.glob("imports.*")]

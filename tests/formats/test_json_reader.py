@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import entries, entry
 
+from logstatsd.formats.detect import json_format
 from logstatsd.formats.logformat import LogFormat, parse_layout
 
 NGINX = LogFormat(
@@ -144,3 +145,29 @@ def test_any_lines_give_one_entry_each(lines: list[bytes]) -> None:
     data = b"".join(each.replace(b"\n", b"") + b"\n" for each in lines)
 
     assert [found.line for found in entries(NGINX, data)] == data.split(b"\n")[:-1]
+
+
+UPSTREAMS = [
+    ("0.004", "unmatched"),
+    ("", "not_the_app"),
+    ("-", "not_the_app"),
+    (None, "not_the_app"),
+    (..., "unmatched"),
+]
+"""What a line has as its upstream's time, and what became of the request; some have no such key."""
+
+
+@pytest.mark.parametrize("duration", [{"request_time": 0.042}, {"duration_ms": 42}, {}])
+def test_an_empty_upstream_says_that_no_app_was_asked(duration: dict[str, object]) -> None:
+    """Also where the duration is another key, as it should be; a line without the key says nothing."""
+    good = {"time": GOOD["time"], "request": "GET /x HTTP/1.1", "status": 200}
+    lines = [
+        json.dumps(good | duration | ({} if took is ... else {"upstream_response_time": took})).encode()
+        + b"\n"
+        for took, _ in UPSTREAMS
+    ]
+    log_format, _ = json_format(lines[0], {})
+    assert log_format is not None
+    found = entries(log_format, b"".join(lines))
+    assert [each.route.outcome for each in found if each.route] == [outcome for _, outcome in UPSTREAMS]
+    assert {each.duration_us for each in found} <= ({42_000} if duration else {4_000, None})

@@ -269,12 +269,3 @@ def test_a_converter_that_breaks_keeps_its_rules_and_is_not_asked_again() -> Non
         route, proven = loaded.resolve(question)
         assert (route.rule, proven) == (rule, False)
     assert Even.asked == 1
-
-
-def test_the_same_question_is_asked_once() -> None:
-    loaded = apps.from_object(even_app())
-    question = Router(loaded.snapshot()).match("GET", b"/even/4")
-    assert isinstance(question, Undecided)
-    Even.asked = 0
-    assert loaded.resolve(question) == loaded.resolve(question)
-    assert Even.asked == 1

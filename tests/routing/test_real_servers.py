@@ -91,6 +91,7 @@ REQUESTS = {
     "hosts": odd_requests.hosted_requests(),
     "subdomains": odd_requests.hosted_requests(),
     "mounted": odd_requests.mounted_requests(seed=4, count=VARIATIONS // 4),
+    "catching": odd_requests.caught_requests(),
 }
 
 
@@ -209,6 +210,7 @@ def labelled(
         ("subdomains", "subdomains"),
         ("mounted", "mounted"),
         ("mounted", "mounts"),
+        ("catching", "catching"),
     ],
 )
 def test_gunicorn(name: str, spec: str, mode: str, by_gunicorn: dict[str, Recording], tmp_path: Path) -> None:

@@ -224,6 +224,16 @@ def make_part(name: str) -> Flask:
     return part
 
 
+def make_catching() -> Flask:
+    """An app that takes every path, some of them by every method."""
+    catching = Flask("catching", static_folder=None)
+    catching.add_url_rule("/<path:p>", "path", view)
+    catching.add_url_rule("/", "root", view, methods=["GET", "CONNECT"])
+    catching.url_map.add(Rule("/<int:port>", endpoint="port"))
+    catching.view_functions["port"] = view
+    return catching
+
+
 class Sold(BaseConverter):
     """Asks a database, and validates by what that says."""
 
@@ -266,6 +276,7 @@ class Rewriting:
 
 
 odd, hosts, subdomains, unclear = make_odd(), make_hosts(), make_subdomains(), make_unclear()
+catching = make_catching()
 front, shop, blog, news = map(make_part, ("front", "shop", "blog", "news"))
 proxied, rewriting = ProxyFix(odd), Rewriting(unclear)
 
@@ -285,6 +296,7 @@ APPS: dict[str, Any] = {
     "hosts": hosts,
     "subdomains": subdomains,
     "mounted": mounted,
+    "catching": catching,
     "rewriting": rewriting,
 }
 SPECS = {
@@ -297,6 +309,6 @@ SPECS = {
 
 def served(name: str, path: str) -> Wsgi:
     """One of APPS, with each request noted in the file at `path`."""
-    for app in (odd, hosts, subdomains, unclear, front, shop, blog, news):
+    for app in (odd, catching, hosts, subdomains, unclear, front, shop, blog, news):
         judge(app)
     return noted(APPS[name], path)

@@ -112,7 +112,6 @@ ODDITIES = [
     request("/leaf", "M_SEARCH"),
     request("/leaf", "G@T"),
     request("leaf"),
-    request("odd.test:443", "CONNECT"),
     request("http://odd.test"),
     request("http://odd.test?x"),
     request("http://odd.test?x=/leaf"),
@@ -136,6 +135,12 @@ ODDITIES = [
     Request(raw=b"GET /leaf HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n"),
 ]
 
+TARGETS = (
+    "odd.test:443 odd.test odd.test:443/x?y odd.test:443//x odd.test:/leaf a_b:443 1.2.3.4:443 [::1]:443"
+)
+TUNNELS = [request(target, "CONNECT") for target in words(f"{TARGETS} http://odd.test/leaf /leaf *")]
+"""What gunicorn takes from a client that holds it for a proxy: the path is what stands after a scheme."""
+
 SOCKETS = [request(target, **UPGRADE) for target in ("/socket/x", "/socket/%FF", "/both", "/both?x=1")]
 
 
@@ -150,7 +155,7 @@ def odd_requests(seed: int, count: int, methods: Iterable[str] = METHODS) -> lis
         request("/verbs/7", "PUT"),
         request("/everything", "PATCH"),
     ]
-    return [*map(request, PATHS), *posted, *ODDITIES, *SOCKETS, *some]
+    return [*map(request, PATHS), *posted, *ODDITIES, *TUNNELS, *SOCKETS, *some]
 
 
 def hosted_requests() -> list[Request]:
@@ -162,4 +167,9 @@ def mounted_requests(seed: int, count: int) -> list[Request]:
     """Every path of MOUNTED, and `count` variations."""
     dice = random.Random(seed)
     some = [request(varied(dice.choice(MOUNTED), dice), dice.choice(METHODS)) for _ in range(count)]
-    return [*map(request, MOUNTED), *some]
+    return [*map(request, MOUNTED), request("*", "OPTIONS"), *TUNNELS, *some]
+
+
+def caught_requests() -> list[Request]:
+    """What only a rule that takes every path has a chance to take."""
+    return [request("*", "OPTIONS"), *TUNNELS, *map(request, PATHS)]
