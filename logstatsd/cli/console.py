@@ -53,6 +53,8 @@ def account(run: Run, settler: Settler, counts: LineCounts) -> None:
     for text in run.changes.summary():
         say(text)
     say_rejected(counts)
+    if counts.rejected and any(log.choice.fixed for log in run.logs):
+        say("without --log-format, a change of format is found, and lines of each are read")
     say_unproven(settler)
 
 

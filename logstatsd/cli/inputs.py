@@ -6,8 +6,6 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from logstatsd.cli.console import is_terminal, progress, say
 from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
@@ -59,12 +57,9 @@ def load_app(app: AppOptions) -> tuple[Router, Settler]:
     if chosen == "routes" and app.routes:
         return Router(read_snapshot(app.routes), **prefix), Settler()
     ours = chosen == "apps" or app.flask is None
-    loaded = (
-        app_process.load(app.apps, on_slow=_say_slow)
-        if ours
-        else app_process.from_flask_cli(app.flask, on_slow=_say_slow)
-    )
-    click.get_current_context().call_on_close(loaded.close)
+    budget: dict[str, Any] = {"converter_timeout_s": app.converter_timeout, "on_slow": _say_slow}
+    loaded = app_process.load(app.apps, **budget) if ours else app_process.from_flask_cli(app.flask, **budget)
+    app.at_end(loaded.close)
     if app.no_converters:
         loaded.close()
     return Router(loaded.snapshot(), **prefix), Settler(None if app.no_converters else loaded)

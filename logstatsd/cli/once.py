@@ -39,6 +39,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
     refuse_misfits(run, counted.lines)
     if not quiet:
         account(run, sender.settler, counted.lines)
+        sender.outcomes.tell(sender.router, asked.app, run)
     sender.conclude()
     if failure:
         raise failure

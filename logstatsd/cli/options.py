@@ -244,6 +244,10 @@ class AppOptions(Options):
         "--no-converters", is_flag=True,
         help="Never ask the app's own converters whether they accept a value; keep the rule and count it.",
     )  # fmt: skip
+    converter_timeout: float = option(
+        "--converter-timeout", type=ABOVE_ZERO, default=1.0, show_default=True, metavar="SECONDS",
+        help="How long a converter of the app's own may take to answer; then its rule is kept and counted.",
+    )  # fmt: skip
     strip_prefix: str = option(
         "--strip-prefix", default="", metavar="/PREFIX", help="What nginx takes off before it asks the app."
     )
@@ -253,13 +257,16 @@ class AppOptions(Options):
     )  # fmt: skip
     flask: Any = field(default=None, repr=False)
     """Flask's own ScriptInfo, where the command runs as `flask logstatsd`."""
+    at_end: Callable[[Callable[[], Any]], Any] = field(default=lambda _: None, repr=False, compare=False)
+    """Takes what is to be called when the command ends."""
 
     @classmethod
     def take(cls, context: click.Context, values: dict[str, Any]) -> Self:
         """Take the values, and Flask's ScriptInfo where there is one."""
         info = context.find_root().obj
         taken = super().take(context, values)
-        return dataclasses.replace(taken, flask=info if hasattr(info, "load_app") else None)
+        flask = info if hasattr(info, "load_app") else None
+        return dataclasses.replace(taken, flask=flask, at_end=context.call_on_close)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli.console import account, refuse_overwriting, say, show
 from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.labelling import Outcomes
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -96,13 +97,16 @@ def report(
         return watch(logs, summary, asked=asked, app=app, formats=formats, lines=lines)
     router, settler = load_app(app)
     run = open_run(logs, router, formats, lines, quiet=asked.quiet)
+    outcomes = Outcomes()
     for piece in tallies(run, settler, quiet=asked.quiet):
+        outcomes.add(piece.batch)
         summary.add(piece.batch)
     summary.skipped_bytes = run.skipped_bytes
     refuse_misfits(run, summary.counts)
     show(asked.rendered(summary), asked.output)
     if not asked.quiet:
         account(run, settler, summary.counts)
+        outcomes.tell(router, app, run)
         if asked.chosen_renderer == DEFAULT_RENDERER:
             say(_caption(run, summary))
     lines.limit().check(summary.counts, ", ".join(logs))

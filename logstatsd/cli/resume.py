@@ -195,6 +195,7 @@ class _Delivery:
         say_rejected(self.counted.lines)
         if not telling.quiet:
             say_unproven(sender.settler)
+            sender.outcomes.tell(sender.router, self._asked.app)
         sender.conclude()
         if failure:
             raise failure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from logstatsd.cli.heartbeat import Pulse
 from logstatsd.cli.inputs import load_app
+from logstatsd.cli.labelling import Outcomes
 from logstatsd.cli.log_scanners import LogScanners
 from logstatsd.cli.outcome import ReplayCounts, conclude
 from logstatsd.delivery.encoders import make_encoder
@@ -40,6 +41,7 @@ class Sender:
             self.router, asked.formats, bucket_s=asked.bucket_s, quiet=asked.telling.quiet
         )
         self._self_metrics = SelfMetrics(asked.metrics.dialect, self.sink.constant_tags)
+        self.outcomes = Outcomes()
         self.lag_s: float | None = None
         """How old the newest request was when its timing was sent."""
 
@@ -55,6 +57,7 @@ class Sender:
         """Send a Batch in which every route is decided. Raises UndeliveredError."""
         self.counted.lines.add(batch.counts)
         self.counted.lines.excluded += self._excluded.take_out(batch)
+        self.outcomes.add(batch)
         self._encoder.add(batch)
         if batch.period.last_s is not None:
             self.lag_s = time.time() - batch.period.last_s

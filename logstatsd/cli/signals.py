@@ -34,20 +34,6 @@ def terminable() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Put back the handlers that foreign code, such as an app's, may set."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGALRM, signal.SIGCHLD)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # not in the main thread
-            for number, handler in before.items():
-                if handler is not None and signal.getsignal(number) is not handler:
-                    signal.signal(number, handler)
-
-
 class Stop:
     """Which signal, if any, asked a run to end."""
 

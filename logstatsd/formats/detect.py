@@ -138,8 +138,8 @@ def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
     """Choose what fits most lines, and of these what the lines speak against least; of equals the first."""
     best, most, least = candidates[0], -1.0, 0
     for each in candidates:
-        fits = count_fitting(each.log_format, block) * each.share
-        against = contrary(each.log_format, block)
+        fitting = fitting_lines(each.log_format, block)
+        fits, against = len(fitting) * each.share, contrary(each.log_format, fitting)
         if (fits, -against) > (most, -least):
             best, most, least = each, fits, against
         if fits >= CERTAIN * lines and not against:
@@ -180,6 +180,11 @@ def _envelope(lines: Sequence[bytes], known: tuple[str, ...]) -> str:
 
 def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> int:
     """Count the lines of a block that fit a format, durations included."""
+    return len(fitting_lines(log_format, block, leniently=leniently))
+
+
+def fitting_lines(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> list[bytes]:
+    """The lines of a block that fit a format, durations included."""
     reader = reader_of(log_format, ("request", "status", "duration"))
     rows = reader.rows(block)
     status = reader.columns.index("status")
@@ -187,17 +192,17 @@ def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = Fals
     for n, row in enumerate(rows):  # leniency is only for what the server's own escaping makes ambiguous
         if not row[status] and (leniently or b'\\"' in row[-1]):
             rows[n] = reader.again(row[-1]) or row
-    rows = [row for row in rows if row[status]]
+    lines = zip(block.split(b"\n"), rows, strict=False)
     if "duration" not in reader.columns:
-        return len(rows)
+        return [line for line, row in lines if row[status]]
     column, unit = reader.columns.index("duration"), log_format.duration_unit
-    return sum(is_duration(row[column], unit) for row in rows)
+    return [line for line, row in lines if row[status] and is_duration(row[column], unit)]
 
 
-def contrary(log_format: LogFormat, block: bytes) -> int:
-    """Count what a block has that the format's server never writes: it decides between equal layouts."""
+def contrary(log_format: LogFormat, lines: Sequence[bytes]) -> int:
+    """Count what lines have that the format's server never writes: it decides between equal layouts."""
     never = NEVER_WRITES.get(log_format.server)
-    return len(never.findall(block)) if never and not log_format.is_json else 0
+    return len(never.findall(b"\n".join(lines))) if never and not log_format.is_json else 0
 
 
 def json_format(block: bytes, fields: Mapping[str, str]) -> tuple[LogFormat | None, str]:
