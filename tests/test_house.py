@@ -25,6 +25,8 @@ SHARED_NAMES = {
     "SCHEMA": "each document has its own number",
     "VERSION": "each file that is kept has its own number",
     "__all__": "Python's own",
+    "from_flask_cli": "`app` loads in this process, `app_process` in another, alike",
+    "load": "`app` loads in this process, `app_process` in another, alike",
     "make": "each encoder has one, which ENCODERS names",
     "run": "each engine has one, which ENGINES names",
 }

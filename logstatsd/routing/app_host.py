@@ -1,4 +1,4 @@
-"""What the forked process does: cut itself off from ours, load the app, answer questions about its routes."""
+"""Serve an app in a forked process: cut off from ours, load the app, answer questions about its routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from logstatsd.errors import AppError
 from logstatsd.model.route import Route, Undecided
-from logstatsd.routing.app_process import ANSWERS, KEPT, UNPROVEN
+from logstatsd.routing.app_process import ANSWERS, RULE_KEPT, UNPROVEN
 from logstatsd.text import one_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MEMORY: Final = 1 << 30
 """How many bytes more than when it was loaded an app may take: what allocates without end fails by itself."""
 
 _RULE: Final = Route("(the rule)", "", "matched")
-_BY_ROUTE: Final = {_RULE: KEPT} | {route: answer for answer, route in ANSWERS.items()}
+_BY_ROUTE: Final = {_RULE: RULE_KEPT} | {route: answer for answer, route in ANSWERS.items()}
 
 
 def host(channel: socket.socket, load: Load, parent: int) -> NoReturn:

@@ -228,7 +228,7 @@ def _place(error: BaseException) -> str:
 
 
 def _home(filename: str) -> str | None:
-    """Which installed package a file is of, "" for the app's own; None for Python's, Flask's and ours."""
+    """Find the installed package that a file is of: "" for the app's own, None for Flask's and the like."""
     path = Path(filename)
     for folder in path.parents:
         if folder.name in {"site-packages", "dist-packages"}:

@@ -1,4 +1,4 @@
-"""An app in a process of its own: what it does stays there, and its converters have a time budget."""
+"""Keep an app in a process of its own: what it does stays there, and its converters have a time budget."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SLOW_S: Final = 1.0
 RELOAD_TIMEOUT_S: Final = 10.0
 """How long an app may take to be loaded again; three times as long as at first, if that is more."""
 
-KEPT: Final = b"k"
+RULE_KEPT: Final = b"k"
 UNPROVEN: Final = b"?"
 ANSWERS: Final[dict[bytes, Route]] = {b"u": UNMATCHED, b"m": METHOD_NOT_ALLOWED, b"r": REDIRECT}
-"""What a process answers to a question, in one byte each; besides, KEPT and UNPROVEN keep the rule."""
+"""What a process answers to a question, in one byte each; besides, RULE_KEPT and UNPROVEN keep the rule."""
 
 _TICK_S: Final = 0.25
 _GRACE_S: Final = 1.0
@@ -115,7 +115,7 @@ class AppProcess:
         self._end(_IDLE_GRACE_S)
 
     def resolve_all(self, questions: Sequence[Undecided]) -> list[tuple[Route, bool]]:
-        """What the app makes of each request, and whether that is proven; never raises."""
+        """Ask the app about each request, and tell whether its answers are proven; never raises."""
         answers: list[tuple[Route, bool]] = []
         started_s = time.monotonic()
         while len(answers) < len(questions):
@@ -264,7 +264,7 @@ class _Process:
         return greeting
 
     def how_it_ended(self) -> str:
-        """How the process ended, in words."""
+        """Say how the process ended."""
         code = os.waitstatus_to_exitcode(self._status or 0)
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 

@@ -192,7 +192,7 @@ def _converters_data(rule: Rule, parts: list[Any]) -> list[dict[str, Any]]:
 
 
 def _converter_data(name: str, converter: BaseConverter, url_map: Map) -> dict[str, Any]:
-    """What a Router must know of a converter; whatever cannot be read of it leaves its rules to the app."""
+    """Export what a Router must know of a converter; what cannot be read leaves its rules to the app."""
     data = _custom(name, converter, url_map)
     try:
         value = _value_data(converter)
@@ -218,7 +218,7 @@ def _registered(kind: type, url_map: Map) -> str:
 
 
 def converter_id(kind: type, url_map: Map) -> str:
-    """What tells a converter from the others of a map; classes made by a function share their own name."""
+    """Tell a converter from the others of a map; classes made by a function share their own name."""
     name = _registered(kind, url_map)
     return _class_name(kind) + (f" as {name}" if name else "")
 
@@ -231,7 +231,7 @@ def _class_name(kind: type) -> str:
 
 
 def _value_data(converter: BaseConverter) -> dict[str, Any] | None:
-    """How a converter's text becomes a value; None where only the app can tell."""
+    """Export how a converter's text becomes a value; None where only the app can tell."""
     asked = getattr(converter.to_python, "__func__", None)
     if asked is BaseConverter.to_python:
         return {"value": "text"}

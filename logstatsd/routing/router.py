@@ -171,23 +171,8 @@ class Router:
         self._at = strip_prefix.rstrip("/").encode()
         # nginx itself redirects what lacks the final slash of `location /prefix/`.
         self._at_itself = not strip_prefix.endswith("/")
-        infos: list[RuleInfo] = []
-        place = "top level"
-        try:
-            self.app_name = text_of(snapshot, "app_name")
-            self._mounts: dict[str, _Mount] = {}
-            for index, data in enumerate(snapshot["mounts"]):
-                place = f"mount {index}"
-                mount = self._mounts[text_of(data, "prefix")] = _Mount(data, index)
-                if mount.map is None:
-                    continue
-                for number, each in enumerate(data["rules"]):
-                    place = f"mount {index}, rule {number} ({one_line(each.get('rule'), 80)})"
-                    infos.append(_add(mount, mount.map, each))
-                mount.map.finish()
-        except Exception as error:  # whatever somebody wrote into it
-            reason = f"{type(error).__name__}: {one_line(error, 160)}"
-            raise AppError(f"snapshot of routes: {place}: {reason}; {AGAIN}") from None
+        self._mounts: dict[str, _Mount] = {}
+        infos = self._mount_all(snapshot)
         self._prefixed = sorted(
             (item for item in self._mounts.items() if item[0]), key=lambda item: -len(item[0])
         )
@@ -205,6 +190,26 @@ class Router:
         self.uses_websocket = any(info.websocket for info in infos)
         self._memory = _Memory(self)
 
+    def _mount_all(self, snapshot: Mapping[str, Any]) -> list[RuleInfo]:
+        """Build the maps of a snapshot, and list its rules. Raises AppError, naming what is wrong."""
+        infos: list[RuleInfo] = []
+        place = "top level"
+        try:
+            self.app_name = text_of(snapshot, "app_name")
+            for index, data in enumerate(snapshot["mounts"]):
+                place = f"mount {index}"
+                mount = self._mounts[text_of(data, "prefix")] = _Mount(data, index)
+                if mount.map is None:
+                    continue
+                for number, each in enumerate(data["rules"]):
+                    place = f"mount {index}, rule {number} ({one_line(each.get('rule'), 80)})"
+                    infos.append(_add(mount, mount.map, each))
+                mount.map.finish()
+        except Exception as error:  # whatever somebody wrote into it
+            reason = f"{type(error).__name__}: {one_line(error, 160)}"
+            raise AppError(f"snapshot of routes: {place}: {reason}; {AGAIN}") from None
+        return infos
+
     def __getstate__(self) -> tuple[dict[str, Any], str, bool]:
         return self._made_of
 
@@ -214,7 +219,7 @@ class Router:
 
     @property
     def strip_prefix(self) -> str:
-        """What a server in front takes off the target."""
+        """The prefix that a server in front takes off the target."""
         return self._made_of[1]
 
     @property
@@ -321,7 +326,7 @@ def _after_authority(target: bytes) -> bytes:
 
 
 def _after_scheme(target: bytes) -> bytes:
-    """What servers make of CONNECT's target: of `host:443` the path `443`, as if `host` were a scheme."""
+    """Take CONNECT's target as servers do: of `host:443` the path `443`, as if `host` were a scheme."""
     return _SCHEME.sub(b"", target, count=1)
 
 

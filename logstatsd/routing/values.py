@@ -1,4 +1,4 @@
-"""The variables of a rule: how their text becomes a value, as far as matching depends on it."""
+"""Convert the variables of a rule from text to values, as far as matching depends on it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
 
-KEPT = 4
+FIRST_STRETCHES = 4
 """How many beginnings of stretches are kept of a chunk; of the others only how many there are."""
 NEWLINE = re.compile(b"\n")
 
@@ -45,7 +45,8 @@ class Stretches:
 
     def begin(self, stretch: Stretch) -> None:
         """Take in the next stretch."""
-        if len(self.first) < KEPT or stretch.log_format not in {each.log_format for each in self.first}:
+        known = {each.log_format for each in self.first}
+        if len(self.first) < FIRST_STRETCHES or stretch.log_format not in known:
             self.first.append(stretch)
         else:
             self.more += 1
@@ -155,7 +156,7 @@ def _stretches(
         return found
     starts = [0, *(match.end() for match in NEWLINE.finditer(data))]
     for number, log_format in _beginnings(main, lines, taken, rejected):
-        if len(found.first) < KEPT:
+        if len(found.first) < FIRST_STRETCHES:
             found.begin(_stretch(data, log_format, number, starts[number]))
         else:
             found.begin(Stretch(log_format, number, 0, b""))
