@@ -139,7 +139,10 @@ def _best(candidates: Sequence[Preset], block: bytes, lines: int) -> Preset:
     best, most, least = candidates[0], -1.0, 0
     for each in candidates:
         fitting = fitting_lines(each.log_format, block)
-        fits, against = len(fitting) * each.share, contrary(each.log_format, fitting)
+        fits = len(fitting) * each.share
+        # what hardly fits is another server's: that speaks against nothing
+        all_of_it = fits >= CERTAIN * lines
+        against = contrary(each.log_format, block.split(b"\n") if all_of_it else fitting)
         if (fits, -against) > (most, -least):
             best, most, least = each, fits, against
         if fits >= CERTAIN * lines and not against:

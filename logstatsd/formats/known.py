@@ -57,7 +57,8 @@ class KnownFormats:
 
         None for garbage: a format must fit half of the lines looked at, or CONVINCING many.
         """
-        lines = [line for line in lines[:: len(lines) // MISFITS_LOOKED_AT + 1] if line.strip()]
+        lines = [line for line in lines if line.strip()]
+        lines = lines[:: len(lines) // MISFITS_LOOKED_AT + 1]
         if self._choice.fixed or not lines or len(self.formats) >= MOST_FORMATS:
             return None
         try:

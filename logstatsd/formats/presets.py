@@ -158,7 +158,7 @@ _PRESETS = (
         Expected(),
         note="columns before the user or after its agent are not understood; "
         "give the server's own format string by --log-format",
-        share=0.5,
+        share=0.1,
     ),
 )
 

@@ -94,7 +94,9 @@ class Scanner:
             rescued = []
             for number in compress(range(len(rows)), map(not_, statuses)):
                 line = columns[-1][number]
-                if row := self._reader.again(line):
+                if not line.strip():  # of these there may be a million in a chunk
+                    batch.counts.reject("empty", line)
+                elif row := self._reader.again(line):
                     rescued.append(row)
                 else:
                     refused.append(Misfit(first + number, line, why(self._format, line)))

@@ -12,7 +12,7 @@ from logstatsd.formats.known import FormatChoice, KnownFormats
 from logstatsd.formats.reader import Reader, reader_of
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.batch import Batch
-from logstatsd.scan.scanner import TOO_LONG, Misfit, Scanner
+from logstatsd.scan.scanner import TOO_LONG, Misfit, Scanner, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,15 +83,12 @@ class StretchScanner:
         """Tally whole lines, and give the lines of each format."""
         main = self._known.likeliest(data)
         misfits: list[Misfit] = []
-        if main is None:
-            batch, misfits = Batch(), [Misfit(n, line, "no match") for n, line in enumerate(_lines(data))]
-        else:
-            batch = self._scanner(main).scan(data, misfits)
+        batch = _unread(data, misfits) if main is None else self._scanner(main).scan(data, misfits)
         taken: dict[int, LogFormat] = {}
         parts = [Part(main, data)] if main else []
         if misfits:
             misfits = self._scan_misfits(main, misfits, batch, taken, parts)
-            self._reject(main, misfits, batch)
+            self._reject(misfits, batch)
         numbers = {each.number for each in misfits}
         return batch, _stretches(data, main, batch.counts.lines, taken, numbers), parts
 
@@ -127,11 +124,11 @@ class StretchScanner:
             lines
         )
 
-    def _reject(self, main: LogFormat | None, misfits: Sequence[Misfit], batch: Batch) -> None:
+    @staticmethod
+    def _reject(misfits: Sequence[Misfit], batch: Batch) -> None:
         batch.counts.lines += len(misfits)
         for each in misfits:
-            empty = main is None and not each.line.strip()
-            batch.counts.reject("empty" if empty else each.reason, each.line)
+            batch.counts.reject(each.reason, each.line)
 
     def _scanner(self, log_format: LogFormat) -> Scanner:
         scanner = self._scanners.get(log_format)
@@ -141,8 +138,18 @@ class StretchScanner:
         return scanner
 
 
-def _lines(data: bytes) -> list[bytes]:
-    return data.removesuffix(b"\n").split(b"\n")
+def _unread(data: bytes, misfits: list[Misfit]) -> Batch:
+    """A batch of the blank lines alone, where no format is known yet; the others are misfits."""
+    batch, number = Batch(), 0
+    for block in slices(data):
+        for line in block.split(b"\n")[:-1]:
+            if line.strip():
+                misfits.append(Misfit(number, line, "no match"))
+            else:
+                batch.counts.lines += 1
+                batch.counts.reject("empty", line)
+            number += 1
+    return batch
 
 
 def _stretches(

