@@ -29,8 +29,9 @@ class ScannerHook(BuildHookInterface[Any]):
         if self.target_name != "wheel":
             return
         module = Path(self.root, MODULE)
-        module.unlink(missing_ok=True)  # of an earlier editable installation
         library = self.compiled()
+        if version == "editable":
+            module.unlink(missing_ok=True)  # of an earlier one, maybe of other sources
         if library is None:
             return
         build_data["pure_python"] = False
