@@ -3,7 +3,7 @@ ifndef VIRTUAL_ENV
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 endif
 
-.PHONY: help test test-all lint check docs
+.PHONY: help test test-all lint crate check docs
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +20,14 @@ lint: ## Check style, format, types and imports.
 	mypy
 	lint-imports
 
-check: lint ## Run what the gate runs; a server that is not installed is a failure.
+crate: ## Check the compiled scanner's crate; nothing is done where cargo is not installed.
+	if command -v cargo >/dev/null; then cd native && cargo fmt --check && cargo clippy --quiet --all-targets -- -D warnings && cargo test --quiet; fi
+
+check: lint crate ## Run what the gate runs; a server that is not installed is a failure.
 	coverage erase
 	coverage run -m pytest --require-real --hypothesis-profile=ci -n auto -m "not measured"
 	pytest --require-real --hypothesis-profile=ci -m measured
+	LOGSTATSD_SCANNER='python' pytest --require-real --hypothesis-profile=ci -n auto -m "not measured"
 	python tests/support/coverage_by_room.py
 
 docs: ## Write the tables in docs/ anew from the code.

@@ -163,6 +163,36 @@ def duckdb() -> str:
     )
 
 
+def clickhouse() -> str:
+    """Group by path first, with states that are then merged by collapsed path."""
+    collapse = COLLAPSE.replace("\\", "\\\\")
+    collapsed = COLLAPSED.replace("\\", "\\\\")
+    query = f"""
+        SELECT replaceRegexpAll(path, '{collapse}', '{collapsed}') AS rule, method, sum(requests),
+               sum(errors_4xx), sum(errors_5xx), sum(total), min(least), max(most),
+               quantilesExactLowMerge(0.5, 0.95, 0.99)(state)
+        FROM (
+            SELECT splitByChar(' ', parts[2])[1] AS method,
+                   splitByChar('?', splitByChar(' ', parts[2])[2])[1] AS path,
+                   count() AS requests, countIf(substring(parts[3], 2, 1) = '4') AS errors_4xx,
+                   countIf(substring(parts[3], 2, 1) = '5') AS errors_5xx, sum(us) AS total, min(us) AS least,
+                   max(us) AS most, quantilesExactLowState(0.5, 0.95, 0.99)(us) AS state
+            FROM (
+                SELECT splitByChar('"', line) AS parts,
+                       toUInt64(round(toFloat64OrZero(trim(parts[7])) * 1000000)) AS us
+                FROM file('{{log}}', LineAsString))
+            WHERE length(parts) = 7
+            GROUP BY path, method)
+        GROUP BY rule, method"""
+    return (
+        "import chdb, json, sys\n"
+        f"query = {query!r}.replace('{{log}}', sys.argv[1])\n"
+        "rows = json.loads(chdb.query(query, 'JSONCompact').bytes())['data']\n"
+        "numbers = [[*row[:2], *map(int, row[2:8]), list(map(int, row[8]))] for row in rows]\n"
+        "json.dump(numbers, sys.stdout)\n"
+    )
+
+
 def mawk() -> str:
     """Collapse numbers and UUIDs; strings, paths and percentiles are beyond a one-liner."""
     return (

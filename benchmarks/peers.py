@@ -111,7 +111,7 @@ def read_mtail(output: str) -> Told:
 
 
 def read_duckdb(output: str) -> Told:
-    """Read the rows of the query."""
+    """Read the rows of the query, of DuckDB's or ClickHouse's."""
     told, rules = Told(), peer_configs.collapsed_rules()
     for form, method, count, *_, (p50, p95, p99) in json.loads(output):
         told.add(rules.get(form, peer_configs.OTHER), method, count, (p50, p95, p99))
@@ -134,6 +134,14 @@ def read_number(output: str) -> Told:
 
 
 PEERS: tuple[Peer, ...] = (
+    Peer(
+        "ClickHouse",
+        Package("pip", "chdb", "chdb-python"),
+        ("{program}", "{report_py}", "{log}"),
+        read_duckdb,
+        "rules by a rewriting written by hand, percentiles",
+        {"report.py": peer_configs.clickhouse},
+    ),
     Peer(
         "DuckDB",
         Package("pip", "duckdb", "duckdb-python"),

@@ -26,8 +26,14 @@ class Engine(NamedTuple):
 
 ENGINES: dict[str, Engine] = {
     "serial": Engine("one task after the other, in this process", "logstatsd.engine.serial"),
+    "threads": Engine(
+        "threads of this process, for work that lets the interpreter go", "logstatsd.engine.threads"
+    ),
     "processes": Engine("light worker processes on this machine", "logstatsd.engine.processes"),
 }
+
+SHARING = frozenset(("serial", "threads"))
+"""The engines whose tasks are done by the very `work` that they are given, in this process."""
 
 
 def run(

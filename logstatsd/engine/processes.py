@@ -8,10 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Lock, Semaphore, Thread, local
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from logstatsd.engine.threads import in_order
 from logstatsd.engine.worker import send
 from logstatsd.errors import LogstatsdError
 
@@ -29,38 +29,13 @@ class WorkerError(LogstatsdError):
 def run(work: Callable[[_Task], _Result], tasks: Iterable[_Task], jobs: int) -> Iterator[_Result]:
     """Do the tasks in `jobs` worker processes; results come in order, at most 2 x `jobs` are under way.
 
-    `work`, tasks and results are pickled; `work` once per worker. A result is passed on once it is there,
-    even while the next task is long in coming, as from a pipe. An exception that `work` or `tasks` raises is
-    raised here. Raises WorkerError, naming the task, when a worker dies.
+    `work`, tasks and results are pickled; `work` once per worker. An exception that `work` or `tasks` raises
+    is raised here. Raises WorkerError, naming the task, when a worker dies.
     """
     pool = _Pool(work, jobs)
-    under_way: SimpleQueue[Future[_Result] | None] = SimpleQueue()
-    room = Semaphore(2 * jobs)
-    over = Event()
-
-    def feed() -> None:
-        try:
-            room.acquire()
-            for task in tasks:
-                if over.is_set():
-                    return
-                under_way.put(pool.submit(task))
-                room.acquire()  # before the next task is read, which may hold a chunk's bytes
-        except BaseException as error:  # the reader's to raise
-            failed: Future[_Result] = Future()
-            failed.set_exception(error)
-            under_way.put(failed)
-        under_way.put(None)
-
-    Thread(target=feed, daemon=True).start()
     try:
-        while future := under_way.get():
-            result = future.result()
-            room.release()
-            yield result
+        yield from in_order(pool.submit, tasks, jobs)
     finally:
-        over.set()
-        room.release()
         pool.end()
 
 

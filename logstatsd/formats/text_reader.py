@@ -52,6 +52,11 @@ class TextReader:
         self._fast = _findall(self._line.replace(rb'[^"\n]', rb'[^"]'))
         self._lenient_line = _line(log_format, captured, loose=True)
 
+    @property
+    def grammar(self) -> tuple[bytes, tuple[str, ...]]:
+        """The pattern of a line without its end, and the roles of its groups."""
+        return self._line, self.columns[:-1]
+
     @cached_property
     def _strict(self) -> Callable[[bytes], list[Row]]:
         return _findall(self._line)

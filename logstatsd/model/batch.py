@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from logstatsd.model.distribution import Distribution
 from logstatsd.model.line_counts import LineCounts, Period
 from logstatsd.model.route import Route, Undecided
 
@@ -32,7 +33,11 @@ class Pending(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """The tally of a stretch of log. Batches add up in any order."""
+    """The tally of a stretch of log. Batches add up in any order.
+
+    A Batch for a report may have series with too many different durations to keep: of these, `bounded` has a
+    Distribution by role and series, and what else it has of such a series adds to it.
+    """
 
     counts: LineCounts = field(default_factory=LineCounts)
     period: Period = field(default_factory=Period)
@@ -40,6 +45,7 @@ class Batch:
     cpu: dict[Series, Durations] = field(default_factory=dict)
     pending: dict[Pending, Durations] = field(default_factory=dict)
     pending_cpu: dict[Pending, Durations] = field(default_factory=dict)
+    bounded: dict[tuple[str, Series | Pending], Distribution] = field(default_factory=dict)
 
     def put(
         self,
@@ -61,6 +67,24 @@ class Batch:
             into = self.pending if role == "duration" else self.pending_cpu
         _merge(into, {key: durations})
 
+    def put_bounded(
+        self,
+        route: Route | Undecided,
+        method: str,
+        status: int,
+        at_s: int | None,
+        *,
+        role: str,
+        values: Distribution,
+    ) -> None:
+        """As `put`, for what is too much to keep exactly."""
+        series: Series | Pending
+        if isinstance(route, Route):
+            series = Series(route, method, status, at_s)
+        else:
+            series = Pending(route, method, status, at_s)
+        self.bounded.setdefault((role, series), Distribution()).merge(values)
+
     def add(self, other: Batch) -> None:
         """Add another batch to this one, in any order."""
         self.counts.add(other.counts)
@@ -69,6 +93,8 @@ class Batch:
         _merge(self.cpu, other.cpu)
         _merge(self.pending, other.pending)
         _merge(self.pending_cpu, other.pending_cpu)
+        for key, values in other.bounded.items():
+            self.bounded.setdefault(key, Distribution()).merge(values)
 
 
 def _merge(into: dict[Any, Durations], durations: dict[Any, Durations]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from logstatsd.model.route import Route
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from logstatsd.model.batch import Batch
-    from logstatsd.model.route import Route
 
 
 class Excluded:
@@ -43,4 +44,8 @@ class Excluded:
         taken = [series for series in batch.timings if series.route in self]
         for series in taken:
             batch.cpu.pop(series, None)
-        return sum(sum(batch.timings.pop(series).values()) for series in taken)
+        requests = sum(sum(batch.timings.pop(series).values()) for series in taken)
+        for key in [key for key in batch.bounded if isinstance(key[1].route, Route) and key[1].route in self]:
+            distribution = batch.bounded.pop(key)
+            requests += distribution.count if key[0] == "duration" else 0
+        return requests

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from logstatsd.model.batch import Batch, Series
 from logstatsd.model.distribution import Distribution
 from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts, Period
@@ -12,8 +13,6 @@ from logstatsd.model.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from logstatsd.model.batch import Batch, Durations, Series
 
 
 @dataclass(slots=True)
@@ -25,6 +24,12 @@ class Group:
     errors_5xx: int = 0
     wall: Distribution = field(default_factory=Distribution)
     cpu: Distribution = field(default_factory=Distribution)
+
+    def count(self, status: int, requests: int) -> None:
+        """Count requests that ended with a status."""
+        self.requests += requests
+        self.errors_4xx += requests if 400 <= status < 500 else 0
+        self.errors_5xx += requests if 500 <= status < 600 else 0
 
 
 DIMENSIONS: dict[str, Callable[[Series], str | int]] = {
@@ -56,9 +61,19 @@ class Summary:
         self.period.add(batch.period)
         self.counts.excluded += self.excluded_routes.take_out(batch)
         for series, durations in batch.timings.items():
-            self._count(self._group(series), series.status, durations)
+            group = self._group(series)
+            group.wall.add(durations)
+            group.count(series.status, sum(durations.values()))
         for series, durations in batch.cpu.items():
             self._group(series).cpu.add(durations)
+        for (role, key), distribution in batch.bounded.items():
+            if isinstance(key, Series):
+                group = self._group(key)
+                if role == "cpu":
+                    group.cpu.merge(distribution)
+                else:
+                    group.wall.merge(distribution)
+                    group.count(key.status, distribution.count)
 
     def _group(self, series: Series) -> Group:
         route = series.route
@@ -70,14 +85,6 @@ class Summary:
         if group is None:
             group = self.groups[key] = Group()
         return group
-
-    @staticmethod
-    def _count(group: Group, status: int, durations: Durations) -> None:
-        requests = sum(durations.values())
-        group.requests += requests
-        group.errors_4xx += requests if 400 <= status < 500 else 0
-        group.errors_5xx += requests if 500 <= status < 600 else 0
-        group.wall.add(durations)
 
     @property
     def timed(self) -> int:

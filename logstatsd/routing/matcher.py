@@ -225,10 +225,7 @@ class UrlMap:
     def __init__(self, data: Mapping[str, Any], mount: int) -> None:
         self._mount = mount
         self._merge = bool(data["merge_slashes"])
-        merge_all = bool(data["werkzeug"]["merges_all_slashes"])
-        self._merged: Callable[[str], str] = (
-            (lambda path: _SLASHES.sub("/", path)) if merge_all else (lambda path: path.replace("//", "/"))
-        )
+        self._merges_all = bool(data["werkzeug"]["merges_all_slashes"])
         self._refuses_merged = bool(data["werkzeug"]["merged_rule_must_merge"])
         self.number_error: type[Exception] = (
             RefusedError if data["werkzeug"]["refuses_numbers"] else FailedError
@@ -316,6 +313,9 @@ class UrlMap:
         if found is not None:
             return REDIRECT
         return METHOD_NOT_ALLOWED if seen and seen[0] is WRONG_METHOD else UNMATCHED
+
+    def _merged(self, path: str) -> str:
+        return _SLASHES.sub("/", path) if self._merges_all else path.replace("//", "/")
 
     def _converted(  # noqa: PLR0917
         self, rule: Rule, seen: Seen, domain: str, path: str, method: str, websocket: bool

@@ -36,6 +36,8 @@ class Log(NamedTuple):
     """The offset from UTC that its times are written with."""
     first_s: float | None = None
     """When its first line was written, in unix seconds."""
+    beginning: bytes = b""
+    """Some of its first lines."""
 
     @property
     def log_format(self) -> LogFormat:
@@ -79,6 +81,7 @@ def _open(source: sources.Source, given: str, roles: dict[str, str]) -> Log:
         choice._replace(first=chosen),
         zone=_zone(head, chosen),
         first_s=next((moment for moment in moments if moment is not None), None),
+        beginning=head[: head.rfind(b"\n", 0, BYTES_LOOKED_AT) + 1] or head[:BYTES_LOOKED_AT],
     )
 
 

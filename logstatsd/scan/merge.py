@@ -35,7 +35,7 @@ def in_time(run: Run) -> Iterator[Piece]:
     while waiting or heads:
         while waiting and (not heads or (waiting[0].first_s or LONG_AGO) - run.bucket_s <= heads[0][0]):
             # One process reads them all: what takes long here is the waiting, or the sending.
-            alone = replace(run, logs=[waiting.popleft()], jobs=1)
+            alone = replace(run, logs=[waiting.popleft()], jobs=1, ordered=True)
             advance(len(waiting), _cut(alone.pieces()))
         if heads:
             _, number, piece, stream = heapq.heappop(heads)

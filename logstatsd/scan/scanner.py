@@ -47,13 +47,14 @@ class Scanner:
     ) -> None:
         self._window = window
         self._format = log_format
-        self._labels = Labels(log_format, router)
-        self._reader = reader_of(log_format, {*self._labels.roles, "status", "duration", "time", "cpu"})
+        self.labels = Labels(log_format, router)
+        self.roles = frozenset({*self.labels.roles, "status", "duration", "time", "cpu"})
+        self._reader = reader_of(log_format, self.roles)
         self._column = {name: n for n, name in enumerate(self._reader.columns)}
-        self._labels.roles = tuple(role for role in self._labels.roles if role in self._column)
+        self.labels.roles = tuple(role for role in self.labels.roles if role in self._column)
         measured = {role: log_format.chosen[role].field.unit for role in MEASURES if role in self._column}
-        self._bucket_s = bucket_s if "time" in self._column else 0
-        self._units = {"duration": "", **measured}
+        self.bucket_s = bucket_s if "time" in self._column else 0
+        self.units = {"duration": "", **measured}
 
     def scan(self, data: bytes, misfits: list[Misfit] | None = None) -> Batch:
         """Tally whole lines; the last one may lack its newline.
@@ -66,13 +67,13 @@ class Scanner:
         for block in slices(data):
             self._count(without_long_lines(block, batch.counts.lines, refused), batch, refused)
         odd: set[bytes] = set()
-        for label in self._labels.known:
+        for label in self.labels.known:
             for role, measured in label.measured.items():
                 for key, texts in measured.items():
                     if key:  # what has no status was rejected
                         odd |= self._fold(label, key, role, texts, batch)
                 measured.clear()
-        self._labels.make_room()
+        self.labels.make_room()
         if odd:
             refused += self._lines_with(odd, data)
         batch.counts.lines += sum(each.reason == TOO_LONG for each in refused)
@@ -110,10 +111,10 @@ class Scanner:
         if "time" in self._column:
             columns = self._timed(columns, batch)
         statuses: Sequence[bytes] = columns[self._column["status"]]
-        labels = self._labels.of([columns[self._column[role]] for role in self._labels.roles], statuses)
-        if self._bucket_s:
+        labels = self.labels.of([columns[self._column[role]] for role in self.labels.roles], statuses)
+        if self.bucket_s:
             statuses = list(map(add, self._buckets(columns[self._column["time"]]), statuses))
-        for role in self._units:
+        for role in self.units:
             texts = columns[self._column[role]] if role in self._column else repeat(b"", len(labels))
             if role == "duration":
                 for label, status, text in zip(labels, statuses, texts, strict=True):
@@ -140,7 +141,7 @@ class Scanner:
         """For each time the start of its bucket; nothing for none, as in a rejected line."""
         starts = {b"": b""}
         for text in set(texts) - {b""}:
-            starts[text] = b"%d " % ((moment_s(text) or 0) // self._bucket_s * self._bucket_s)
+            starts[text] = b"%d " % ((moment_s(text) or 0) // self.bucket_s * self.bucket_s)
         return map(starts.__getitem__, texts)
 
     def _fold(self, label: Label, key: bytes, role: str, texts: list[bytes], batch: Batch) -> set[bytes]:
@@ -150,11 +151,11 @@ class Scanner:
         """
         counted, odd = Counter(texts), set()
         try:
-            values: Sequence[int | None] = durations_us(counted, self._units[role])
+            values: Sequence[int | None] = durations_us(counted, self.units[role])
         except ValueError:
-            odd = {text for text in counted if not is_duration(text, self._units[role])}
+            odd = {text for text in counted if not is_duration(text, self.units[role])}
             counted = Counter({text: count for text, count in counted.items() if text not in odd})
-            values = [duration_us(text, self._units[role]) for text in counted]
+            values = [duration_us(text, self.units[role]) for text in counted]
         durations: Durations = {}
         for value, count in zip(values, counted.values(), strict=True):
             if value is not None or role == "duration":

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import TYPE_CHECKING, Protocol
 
-from logstatsd.model.batch import Batch, Durations, Series
+from logstatsd.model.batch import Batch, Durations, Pending, Series
+from logstatsd.model.distribution import Distribution
 from logstatsd.model.route import Route, Undecided
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ class Settler:
             _merge(batch.timings, Series(route, *pending[1:]), durations)
             if cpu := batch.pending_cpu.get(pending):
                 _merge(batch.cpu, Series(route, *pending[1:]), cpu)
+        for (role, key), distribution in list(batch.bounded.items()):
+            if isinstance(key, Pending):
+                route, proven = self.route(key.route)
+                if not proven and role == "duration":
+                    self.note(route, distribution.count)
+                del batch.bounded[role, key]
+                known = batch.bounded.setdefault((role, Series(route, *key[1:])), Distribution())
+                known.merge(distribution)
         batch.pending, batch.pending_cpu = {}, {}
         return batch
 

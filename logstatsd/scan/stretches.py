@@ -12,14 +12,17 @@ from logstatsd.formats.known import FormatChoice, KnownFormats
 from logstatsd.formats.reader import Reader, reader_of
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.batch import Batch
-from logstatsd.scan.scanner import TOO_LONG, Misfit, Scanner, slices
+from logstatsd.scan.native import NativeScanner
+from logstatsd.scan.scanner import TOO_LONG, Misfit, slices
+from logstatsd.scan.scanners import Scanner, make_scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
+    from logstatsd.sources.source import Chunk
 
 FIRST_STRETCHES = 4
 """How many beginnings of stretches are kept of a chunk; of the others only how many there are."""
@@ -64,14 +67,23 @@ class StretchScanner:
     """Tallies chunks of one log, whichever formats its lines are in.
 
     A chunk is scanned in the format in which it begins; what does not fit that is scanned in the others that
-    are known, and then in what is found by looking at the rest.
+    are known, and then in what is found by looking at the rest. `scanner` is a name of SCANNERS. For one that
+    `holds`, a series with very many different durations is a Distribution.
     """
 
     def __init__(
-        self, choice: FormatChoice, router: Router, *, window: Window | None = None, bucket_s: int = 0
+        self,
+        choice: FormatChoice,
+        router: Router,
+        *,
+        window: Window | None = None,
+        bucket_s: int = 0,
+        scanner: str = "",
+        holds: bool = False,
     ) -> None:
         self._known = KnownFormats(choice)
         self._router, self._window, self._bucket_s = router, window, bucket_s
+        self._scanner_name, self._holds = scanner, holds
         self._scanners: dict[LogFormat, Scanner] = {}
 
     def scan(self, data: bytes) -> tuple[Batch, Stretches]:
@@ -84,13 +96,46 @@ class StretchScanner:
         main = self._known.likeliest(data)
         misfits: list[Misfit] = []
         batch = _unread(data, misfits) if main is None else self._scanner(main).scan(data, misfits)
-        taken: dict[int, LogFormat] = {}
         parts = [Part(main, data)] if main else []
+        return batch, self._settled(main, misfits, batch, parts, beginning=data, read=lambda: data), parts
+
+    def count(self, chunk: Chunk) -> tuple[Batch, Stretches]:
+        """As `scan`; but what the compiled scanner measured, it holds until `held`. Raises InputError."""
+        beginning = chunk.beginning()
+        main = self._known.likeliest(beginning)
+        scanner = self._scanner(main) if main else None
+        if not self._holds or not isinstance(scanner, NativeScanner):
+            return self.scan(chunk.read())
+        misfits: list[Misfit] = []
+        batch = scanner.count(chunk, misfits)
+        return batch, self._settled(main, misfits, batch, [], beginning=beginning, read=chunk.read)
+
+    def share(self, log_format: LogFormat, lines: bytes) -> float:
+        """The share of some lines of a format that the compiled scanner leaves to Python."""
+        scanner = self._scanner(log_format)
+        return scanner.share(lines) if isinstance(scanner, NativeScanner) else 1.0
+
+    def compiled(self) -> Iterator[NativeScanner]:
+        """The compiled scanners, with what they hold."""
+        return (each for each in self._scanners.values() if isinstance(each, NativeScanner))
+
+    def _settled(
+        self,
+        main: LogFormat | None,
+        misfits: list[Misfit],
+        batch: Batch,
+        parts: list[Part],
+        *,
+        beginning: bytes,
+        read: Callable[[], bytes],
+    ) -> Stretches:
+        """Scan what does not fit in other formats, reject the rest; returns the formats of all lines."""
+        taken: dict[int, LogFormat] = {}
         if misfits:
             misfits = self._scan_misfits(main, misfits, batch, taken, parts)
             self._reject(misfits, batch)
         numbers = {each.number for each in misfits}
-        return batch, _stretches(data, main, batch.counts.lines, taken, numbers), parts
+        return _stretches(read() if taken else beginning, main, batch.counts.lines, taken, numbers)
 
     def _scan_misfits(
         self,
@@ -133,8 +178,14 @@ class StretchScanner:
     def _scanner(self, log_format: LogFormat) -> Scanner:
         scanner = self._scanners.get(log_format)
         if scanner is None:
-            scanner = Scanner(log_format, self._router, window=self._window, bucket_s=self._bucket_s)
-            self._scanners[log_format] = scanner
+            scanner = self._scanners[log_format] = make_scanner(
+                log_format,
+                self._router,
+                scanner=self._scanner_name,
+                window=self._window,
+                bucket_s=self._bucket_s,
+                bounded=self._holds,
+            )
         return scanner
 
 

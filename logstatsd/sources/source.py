@@ -65,10 +65,23 @@ class Chunk:
         """Return the lines; fewer of them if the file has shrunk. Raises InputError."""
         if self.data is not None:
             return self.data
+        with self.opened() as fd:
+            return pread(fd, self.length, self.offset)
+
+    def beginning(self) -> bytes:
+        """Return some of the first lines. Raises InputError."""
+        if self.data is not None:
+            return self.data[: LINE_LIMIT + 1]
+        with self.opened() as fd:
+            return pread(fd, min(self.length, LINE_LIMIT + 1), self.offset)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the file that the lines are in. Raises InputError, also for what fails while it is read."""
         try:
             fd = self._open()
             try:
-                return pread(fd, self.length, self.offset)
+                yield fd
             finally:
                 os.close(fd)
         except OSError as error:

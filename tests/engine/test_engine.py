@@ -249,7 +249,7 @@ def test_workers_are_light_however_the_command_is_started(command: list[str], tm
     app = [] if "flask" in command[0] else ["--app", "spied:app"]
     environment = {**os.environ, "SPY": str(spy), "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
-        [*command, "report", "access.log", "--jobs", "2", "--json", *app],
+        [*command, "report", "access.log", "--jobs", "2", "--engine", "processes", "--json", *app],
         cwd=tmp_path, env=environment, capture_output=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["rows"][0]["rule"] == "/health"
@@ -284,7 +284,8 @@ def tally(jobs: int, size: int, monkeypatch: pytest.MonkeyPatch, *paths: str) ->
     settler, summary = Settler(sample.loaded()), Summary()
     for piece in Run(open_logs(paths), sample.router(), jobs=jobs).pieces():
         summary.add(settler.settle(piece.batch))
-    rows = {key: (group.requests, group.wall._kept) for key, group in summary.groups.items()}
+    ranks = [n / 100 for n in range(101)]
+    rows = {key: (group.requests, group.wall.quantiles(ranks)) for key, group in summary.groups.items()}
     return summary.counts.lines, summary.counts.rejected, summary.period, rows
 
 

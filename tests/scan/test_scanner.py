@@ -223,4 +223,4 @@ def test_a_flood_of_distinct_targets_is_counted_and_forgotten(monkeypatch: pytes
     for part in range(5):
         batch = scanner.scan(b"".join(line(f"/x{part}-{n}") for n in range(500)))
         assert {series.route.rule for series in batch.timings} == {"(unmatched)"}
-    assert len(scanner._labels._remembered) <= 100
+    assert len(scanner.labels._remembered) <= 100
