@@ -225,3 +225,35 @@ def test_a_pattern_stands_for_the_logs_there_are(here: Path, server: Server) -> 
         run("replay", "*.log", "--routes", "routes.json", *STATE, "-q")
     wait_for(server, 20)
     assert len(server.lines) == 20
+
+
+# --- a format that changes --------------------------------------------------------------------------------
+
+PLAIN = [line.rpartition(b" ")[0] + b"\n" for line in LINES]
+
+
+def test_a_resumed_run_goes_on_where_the_format_changes(server: Server) -> None:
+    write(PLAIN[:200])
+    code, told, said = resume()
+    assert (code, told["sent"], told["untimed"]) == (1, 0, 200)
+    assert "the log has no durations to send" in said
+    write(PLAIN[200:250] + LINES[250:400])
+    code, told, said = resume()
+    assert (code, told["lines"], told["rejected"], told["untimed"], told["sent"]) == (0, 200, 0, 50, 150)
+    assert "format changed at byte" in said
+    assert "combined → nginx" in said
+    write(LINES[400:500])
+    code, told, said = resume()
+    assert (code, told["sent"]) == (0, 100)
+    assert "format changed" not in said, "the checkpoint knows the format"
+
+
+def test_a_line_or_two_in_another_format_are_read(server: Server) -> None:
+    write(LINES[:100])
+    resume()
+    write(PLAIN[100:101])
+    code, told, _ = resume()
+    assert (code, told["lines"], told["rejected"], told["untimed"]) == (1, 1, 0, 1)
+    write(LINES[101:102])
+    code, told, _ = resume()
+    assert (code, told["sent"]) == (0, 1)
