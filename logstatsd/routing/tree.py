@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
@@ -10,7 +11,7 @@ from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logstatsd.routing.matcher import State, UrlMap
+    from logstatsd.routing.matcher import Rule, State, UrlMap
     from logstatsd.routing.router import Router
 
 FIXED: Final = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
@@ -29,6 +30,9 @@ _KNOWN: Final = re.compile(
     rf"(?:{_TEXT}|\((?:\?P<__werkzeug_\d+>)?(?:{'|'.join(_VALUES)})\))*(?:\(\?<!/\)\(/\?\))?(?:\\Z)+",
     re.ASCII,
 )
+
+_COUNTS: Final = re.compile(r"\\d|\{(?!1,\})")
+"""What in a pattern depends on characters being bytes: digits, which may be of any script, and numbers of them."""
 
 
 def is_known(pattern: str) -> bool:
@@ -95,16 +99,26 @@ def _map(url_map: UrlMap, routes: dict[Route, int]) -> dict[str, Any]:
                 rule.strict,
                 rule.merge,
                 rule.websocket,
-                min(rule.plain_upto, 1 << 62),
-                routes.get(rule.route, 0),  # of a rule that only redirects, and so is never certain
+                min(_certain_upto(rule), 1 << 62),
+                None if rule.redirects else routes[rule.route],
             )
             for rule in rules
         ],
-        "patterns": [pattern if is_known(pattern) else None for pattern in patterns],
+        "patterns": [
+            (pattern if is_known(pattern) else None, _COUNTS.search(pattern) is not None)
+            for pattern in patterns
+        ],
         "merges": url_map._merge,
         "merges_all": url_map._merges_all,
         "refuses_merged": url_map._refuses_merged,
     }
+
+
+def _certain_upto(rule: Rule) -> int:
+    """The length of path up to which a hit needs no look at its values, also of a rule that redirects."""
+    if rule.redirects and not rule.twins:
+        return min((value.safe for value in rule.values), default=sys.maxsize)
+    return rule.plain_upto
 
 
 def _states(root: State) -> Iterator[State]:

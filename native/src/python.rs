@@ -11,7 +11,7 @@ use crate::scan::{Counted, Plan, Reader, Scan};
 use crate::source::{blocks_of_bytes, blocks_of_file};
 use crate::tally::{Series, NO_BUCKET};
 use crate::text::{compiled, TextReader};
-use crate::walk::{part_pattern, Rule, State, Transition, UrlMap};
+use crate::walk::{part_pattern, Pattern, Rule, State, Transition, UrlMap};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -60,15 +60,15 @@ struct MountData {
 /// By text, by pattern (its number, whether it takes the rest, the group of a slash, the child), rules.
 type StateData = (Vec<(String, usize)>, Vec<(usize, bool, usize, usize)>, Vec<usize>);
 /// Methods, strict, merge, websocket, plain up to, route.
-type RuleData = (Option<Vec<String>>, bool, bool, bool, i64, u32);
+type RuleData = (Option<Vec<String>>, bool, bool, bool, i64, Option<u32>);
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct MapData {
     states: Vec<StateData>,
     rules: Vec<RuleData>,
-    /// None for those that only Python may match.
-    patterns: Vec<Option<String>>,
+    /// None for those that only Python may match; whether they are known for ASCII only.
+    patterns: Vec<(Option<String>, bool)>,
     merges: bool,
     merges_all: bool,
     refuses_merged: bool,
@@ -149,12 +149,9 @@ impl MountData {
 impl MapData {
     fn map(self, methods: &[String]) -> PyResult<UrlMap> {
         let mut patterns = Vec::new();
-        let mut numbers = Vec::new();
-        for pattern in self.patterns {
-            numbers.push(pattern.is_some().then_some(patterns.len()));
-            if let Some(pattern) = pattern {
-                patterns.push(part_pattern(&pattern).map_err(refused)?);
-            }
+        for (pattern, ascii_only) in self.patterns {
+            let regex = pattern.map(|pattern| part_pattern(&pattern)).transpose().map_err(refused)?;
+            patterns.push(Pattern { regex, ascii_only });
         }
         let bits = |known: Vec<String>| {
             methods
@@ -168,12 +165,7 @@ impl MapData {
             by_text: by_text.into_iter().map(|(text, child)| (text.into_bytes(), child)).collect(),
             by_pattern: by_pattern
                 .into_iter()
-                .map(|(pattern, takes_rest, slash, child)| Transition {
-                    pattern: numbers[pattern],
-                    takes_rest,
-                    slash,
-                    child,
-                })
+                .map(|(pattern, takes_rest, slash, child)| Transition { pattern, takes_rest, slash, child })
                 .collect(),
             rules,
         });

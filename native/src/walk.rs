@@ -1,6 +1,6 @@
 //! One map of URLs as `routing/matcher.py` has finished it, walked in the same steps.
 //!
-//! Only ASCII paths come here, so a byte is a character and `\d` means the same in both regex engines.
+//! Paths are UTF-8. Where a part is not ASCII, patterns that count characters, or have `\d`, are not tried.
 
 use crate::row::Unsure;
 use crate::text::compiled;
@@ -20,12 +20,19 @@ pub struct Rule {
     pub websocket: bool,
     /// The length of path up to which a hit needs no look at its values.
     pub plain_upto: i64,
-    pub route: u32,
+    /// None for one that redirects.
+    pub route: Option<u32>,
+}
+
+/// A pattern of a part; None for one that only Python is to judge.
+pub struct Pattern {
+    pub regex: Option<Regex>,
+    /// Whether it is the same in both engines for ASCII only.
+    pub ascii_only: bool,
 }
 
 pub struct Transition {
-    /// None for a pattern that only Python is to judge.
-    pub pattern: Option<usize>,
+    pub pattern: usize,
     pub takes_rest: bool,
     /// The group that holds a last slash; 0 for none.
     pub slash: usize,
@@ -42,7 +49,7 @@ pub struct State {
 pub struct UrlMap {
     pub states: Vec<State>,
     pub rules: Vec<Rule>,
-    pub patterns: Vec<Regex>,
+    pub patterns: Vec<Pattern>,
     pub merges: bool,
     pub merges_all: bool,
     pub refuses_merged: bool,
@@ -81,7 +88,7 @@ type Step = Result<Option<Leaf>, Unsure>;
 pub struct Room {
     text: Vec<u8>,
     parts: Vec<Range<usize>>,
-    captures: Vec<CaptureLocations>,
+    captures: Vec<Option<CaptureLocations>>,
 }
 
 struct Walk<'m> {
@@ -102,10 +109,11 @@ pub fn part_pattern(pattern: &str) -> Result<Regex, pcre2::Error> {
 impl UrlMap {
     #[must_use]
     pub fn room(&self) -> Room {
-        Room { captures: self.patterns.iter().map(Regex::capture_locations).collect(), ..Room::default() }
+        let captures = self.patterns.iter().map(|each| each.regex.as_ref().map(Regex::capture_locations));
+        Room { captures: captures.collect(), ..Room::default() }
     }
 
-    /// As `UrlMap.decide`, for an ASCII path and a method as a bit, 0 for one that no rule has.
+    /// As `UrlMap.decide`, for a path and a method as a bit, 0 for one that no rule has.
     ///
     /// # Errors
     /// `Unsure` where a pattern of the app's own, or the value of a variable, has a say.
@@ -122,11 +130,16 @@ impl UrlMap {
         let rooted = !path.is_empty();
         let path = &path[path.iter().take_while(|byte| **byte == b'/').count()..];
         room.fill(domain, rooted, path.iter().copied());
-        let length = i64::try_from(path.len() + usize::from(rooted)).map_err(|_| Unsure)?;
+        let characters = path.iter().filter(|byte| **byte & 0xC0 != 0x80).count() + usize::from(rooted);
+        let length = i64::try_from(characters).map_err(|_| Unsure)?;
         let mut found = walk.start(room)?;
         if let Some(Leaf::Rule(rule)) = found {
             let rule = &self.rules[rule];
-            return if length <= rule.plain_upto { Ok(Outcome::Matched(rule.route)) } else { Err(Unsure) };
+            return match rule.route {
+                _ if length > rule.plain_upto => Err(Unsure),
+                Some(route) => Ok(Outcome::Matched(route)),
+                None => Ok(Outcome::Redirect),
+            };
         }
         if found.is_none() && self.merges && memchr::memmem::find(path, b"//").is_some() {
             room.fill(domain, rooted, merged(path, self.merges_all));
@@ -188,7 +201,7 @@ impl Walk<'_> {
         text: &[u8],
         parts: &[Range<usize>],
         at: usize,
-        captures: &mut [CaptureLocations],
+        captures: &mut [Option<CaptureLocations>],
     ) -> Step {
         let map = self.map;
         let state = &map.states[state];
@@ -201,15 +214,18 @@ impl Walk<'_> {
         }
         for each in &state.by_pattern {
             let value = if each.takes_rest { &text[range.start..parts[parts.len() - 1].end] } else { part };
-            let (regex, room) = match each.pattern {
-                Some(pattern) if at > 0 || !each.takes_rest => (&map.patterns[pattern], pattern),
-                _ => return Err(Unsure),
+            let pattern = &map.patterns[each.pattern];
+            let (Some(regex), Some(room)) = (&pattern.regex, &mut captures[each.pattern]) else {
+                return Err(Unsure);
             };
-            if regex.captures_read(&mut captures[room], value).map_err(|_| Unsure)?.is_none() {
+            if (at == 0 && each.takes_rest) || (pattern.ascii_only && !value.is_ascii()) {
+                return Err(Unsure);
+            }
+            if regex.captures_read(room, value).map_err(|_| Unsure)?.is_none() {
                 continue;
             }
-            let slash = each.slash > 0
-                && captures[room].get(each.slash).is_some_and(|(start, end)| &value[start..end] == b"/");
+            let slash =
+                each.slash > 0 && room.get(each.slash).is_some_and(|(start, end)| &value[start..end] == b"/");
             let found = if !each.takes_rest && at + 1 < parts.len() {
                 self.walk(each.child, text, parts, at + 1, captures)?
             } else if slash {
