@@ -16,6 +16,7 @@ from logstatsd.live.timing import default_client, init_lock, thread_cpu_ns
 from logstatsd.model.route import Route, Undecided
 from logstatsd.routing.app import LoadedApp, from_object, routing_failure
 from logstatsd.routing.app_import import has_url_map
+from logstatsd.routing.export import endpoint_name
 from logstatsd.routing.router import Router
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ class _Meter:
         if isinstance(answer, Undecided):
             answer = _settled(answer, exchange.request)
         if rule is not None and answer.outcome != "matched":  # of an app that is hidden from us, or new
-            return Route(rule.rule, str(rule.endpoint), "matched")
+            return Route(rule.rule, endpoint_name(rule.endpoint), "matched")
         return answer
 
 

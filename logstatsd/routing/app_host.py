@@ -105,7 +105,7 @@ def _loaded(load: Load) -> tuple[LoadedApp | None, dict[str, Any]]:
     except AppError as error:
         return None, {"error": str(error)}
     except BaseException as error:
-        return None, {"error": f"the app's routes cannot be read: {type(error).__name__}: {one_line(error)}"}
+        return None, {"failure": f"{type(error).__name__}: {one_line(error)}"}
 
 
 def _rehearse() -> None:

@@ -209,11 +209,12 @@ class AppProcess:
         except BaseException:
             process.end()
             raise
-        if "error" in greeting:
-            process.end()
-            raise AppError(greeting["error"])
-        snapshot: dict[str, Any] = greeting["snapshot"]
-        return snapshot
+        if "snapshot" in greeting:
+            snapshot: dict[str, Any] = greeting["snapshot"]
+            return snapshot
+        process.end()
+        failed = f"{self._name}: its routes cannot be read, for {greeting.get('failure')}"
+        raise AppError(greeting.get("error", failed))
 
     def _end(self, grace_s: float = 0) -> None:
         if self._process is not None:
