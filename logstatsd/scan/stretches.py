@@ -13,6 +13,7 @@ from logstatsd.formats.reader import Reader, reader_of
 from logstatsd.formats.times import iso_logged
 from logstatsd.model.batch import Batch
 from logstatsd.scan.scanner import TOO_LONG, Misfit, Scanner
+from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ class StretchScanner:
         main = self._known.likeliest(data)
         misfits: list[Misfit] = []
         if main is None:
-            batch, misfits = Batch(), [Misfit(n, line, "no match") for n, line in enumerate(_lines(data))]
+            batch, misfits = Batch(), list(_all_misfits(data))
         else:
             batch = self._scanner(main).scan(data, misfits)
         taken: dict[int, LogFormat] = {}
@@ -140,8 +141,10 @@ class StretchScanner:
         return scanner
 
 
-def _lines(data: bytes) -> list[bytes]:
-    return data.removesuffix(b"\n").split(b"\n")
+def _all_misfits(data: bytes) -> Iterator[Misfit]:
+    """Every line of a chunk, as one that fits no format that is known."""
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
+        yield Misfit(number, line, TOO_LONG if len(line) > LINE_LIMIT else "no match")
 
 
 def _stretches(
