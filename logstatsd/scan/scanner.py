@@ -77,12 +77,13 @@ class Scanner:
         if odd:
             refused += self._lines_with(odd, data)
         batch.counts.lines += sum(each.reason == TOO_LONG for each in refused)
+        refused = _numbered(refused)
         if misfits is None:
-            for each in sorted(refused):
+            for each in refused:
                 batch.counts.reject(each.reason, each.line)
         else:
             batch.counts.lines -= len(refused)
-            misfits += sorted(refused)
+            misfits += refused
         return batch
 
     def _count(self, block: bytes, batch: Batch, refused: list[Misfit]) -> None:
@@ -192,16 +193,28 @@ def slices(data: bytes) -> Iterator[bytes]:
 def without_long_lines(block: bytes, first: int, refused: list[Misfit]) -> bytes:
     """Take out lines above LINE_LIMIT and refuse them; where there are none, few bytes are looked at.
 
-    `first` is the number of the block's first line.
+    `first` is the number of the block's first line; a long line gets the number of the line after it.
     """
-    kept, start, position = [], 0, 0
+    kept: list[bytes] = []
+    start = position = 0
     while len(block) - position > LINE_LIMIT:
         newline = block.rfind(b"\n", position, position + LINE_LIMIT + 1)
         if newline < 0:
             end = block.find(b"\n", position) + 1
-            refused.append(Misfit(first + block.count(b"\n", 0, position), block[position:end], TOO_LONG))
+            number = first + block.count(b"\n", 0, position) - len(kept)
+            refused.append(Misfit(number, block[position:end], TOO_LONG))
             kept.append(block[start:position])
             start = position = end
         else:
             position = newline + 1
     return block if not kept else b"".join([*kept, block[start:]])
+
+
+def _numbered(refused: list[Misfit]) -> list[Misfit]:
+    """Number lines as they stand in the chunk, in order: so far, long lines did not count."""
+    numbered: list[Misfit] = []
+    long = 0
+    for each in sorted(refused, key=lambda each: (each.number, each.reason != TOO_LONG)):
+        numbered.append(each._replace(number=each.number + long))
+        long += each.reason == TOO_LONG
+    return numbered

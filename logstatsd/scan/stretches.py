@@ -15,6 +15,7 @@ from logstatsd.model.batch import Batch
 from logstatsd.scan.native import NativeScanner
 from logstatsd.scan.scanner import TOO_LONG, Misfit, slices
 from logstatsd.scan.scanners import Scanner, make_scanner
+from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -195,7 +196,7 @@ def _unread(data: bytes, misfits: list[Misfit]) -> Batch:
     for block in slices(data):
         for line in block.split(b"\n")[:-1]:
             if line.strip():
-                misfits.append(Misfit(number, line, "no match"))
+                misfits.append(Misfit(number, line, TOO_LONG if len(line) > LINE_LIMIT else "no match"))
             else:
                 batch.counts.lines += 1
                 batch.counts.reject("empty", line)

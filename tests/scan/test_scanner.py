@@ -141,7 +141,27 @@ def test_lines_up_to_the_limit_stay(lengths: list[int]) -> None:
     refused: list[Misfit] = []
     left = without_long_lines(block, 0, refused)
     assert left == b"".join(b"x" * length + b"\n" for length in lengths if length <= LINE_LIMIT)
-    assert [each.number for each in refused] == [n for n, length in enumerate(lengths) if length > LINE_LIMIT]
+    assert [len(each.line) - 1 for each in refused] == [each for each in lengths if each > LINE_LIMIT]
+
+
+KINDS = {
+    "fits": line(),
+    "no match": b"junk\n",
+    "empty": b"\n",
+    "bad duration": line(took="nan"),
+    "too long": line("/" + "x" * LINE_LIMIT),
+}
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from([*KINDS]), max_size=20))
+def test_misfits_have_the_number_of_their_line_in_the_chunk(kinds: list[str]) -> None:
+    misfits: list[Misfit] = []
+    batch = Scanner(NGINX, sample.router()).scan(b"".join(KINDS[kind] for kind in kinds), misfits)
+    assert [(each.number, each.reason) for each in misfits] == [
+        (number, kind) for number, kind in enumerate(kinds) if kind != "fits"
+    ]
+    assert batch.counts.lines == batch.counts.parsed == kinds.count("fits")
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=5), st.booleans())
