@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
-def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+def run(work: Callable[[_Task], _Result], tasks: Iterable[_Task], jobs: int) -> Iterator[_Result]:
     """Do the tasks in `jobs` threads; results come in order. Raises what `work` or `tasks` raise."""
     threads = ThreadPoolExecutor(jobs)
     try:
@@ -23,12 +23,14 @@ def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Ite
         threads.shutdown(cancel_futures=True)
 
 
-def in_order(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+def in_order(
+    submit: Callable[[_Task], Future[_Result]], tasks: Iterable[_Task], jobs: int
+) -> Iterator[_Result]:
     """Submit tasks from a thread, at most 2 x `jobs` ahead of the results, which come in order.
 
     A result is passed on once it is there, even while the next task is long in coming, as from a pipe.
     """
-    under_way: SimpleQueue[Future[Result] | None] = SimpleQueue()
+    under_way: SimpleQueue[Future[_Result] | None] = SimpleQueue()
     room = Semaphore(2 * jobs)
     over = Event()
 
@@ -41,7 +43,7 @@ def in_order(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], jo
                 under_way.put(submit(task))
                 room.acquire()  # before the next task is read, which may hold a chunk's bytes
         except BaseException as error:  # the reader's to raise
-            failed: Future[Result] = Future()
+            failed: Future[_Result] = Future()
             failed.set_exception(error)
             under_way.put(failed)
         under_way.put(None)

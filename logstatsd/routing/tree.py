@@ -6,16 +6,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from logstatsd.model.route import METHOD_NOT_ALLOWED, NOT_THE_APP, REDIRECT, UNMATCHED, Route
+from logstatsd.model.route import FIXED, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.routing.matcher import Rule, State, UrlMap
     from logstatsd.routing.router import Router
-
-FIXED: Final = (UNMATCHED, METHOD_NOT_ALLOWED, REDIRECT, NOT_THE_APP)
-"""The labels of requests that no rule matched, in the order in which the compiled scanner has them."""
 
 _TEXT: Final = r"(?:[\w~,;:@!%&='\"<> /-]|\\[^\w\n])"
 _VALUES: Final = (
@@ -32,7 +29,7 @@ _KNOWN: Final = re.compile(
 )
 
 _COUNTS: Final = re.compile(r"\\d|\{(?!1,\})")
-"""What in a pattern depends on characters being bytes: digits, which may be of any script, and numbers of them."""
+"""What in a pattern depends on characters being bytes: digits, of whatever script, and numbers of them."""
 
 
 def is_known(pattern: str) -> bool:
@@ -59,7 +56,7 @@ def tree(router: Router) -> dict[str, Any]:
         "prefix": router._at,
         "prefix_at_itself": router._at_itself,
         "methods": sorted(router.methods),
-        "fixed": tuple(numbers[route] for route in FIXED),
+        "fixed": tuple(numbers[route] for route in FIXED),  # in this order there, too
         "uses_websocket": router.uses_websocket,
         "mounts": [
             {

@@ -29,6 +29,8 @@ PACKED = 10
 """About how many times larger a log is than its compressed file."""
 RESIDUE = 0.5
 """Where more than this share of lines is left to Python, worker processes get more done than threads."""
+DECODED = 4 << 20
+"""How much of a compressed log a chunk for a thread has: several are in memory at once."""
 KEPT_SCANNERS = 16
 """Scanners, each with what it remembers, that a worker keeps of many logs."""
 
@@ -200,8 +202,9 @@ class Run:
 
     def over(self, work: Callable[[Task], _Result]) -> Iterator[_Result]:
         """Do some work on every chunk of all logs; results in order. Raises InputError, WorkerError."""
-        tasks = (Task(number, chunk) for number, log in self._read() for chunk in self._chunks(log))
-        return engine.run(self._engine(work), work, tasks, self._jobs())
+        chosen = self._engine(work)
+        tasks = (Task(number, chunk) for number, log in self._read() for chunk in self._chunks(log, chosen))
+        return engine.run(chosen, work, tasks, self._jobs())
 
     def _jobs(self) -> int:
         return self.jobs or (engine.cores() if self._is_long([log for _, log in self._read()]) else 1)
@@ -219,7 +222,9 @@ class Run:
         packed = [1 if log.source.kind == PLAIN else PACKED for log in logs]
         return None in sizes or sum(map(mul, filter(None, sizes), packed)) >= SERIAL_BELOW
 
-    def _chunks(self, log: Log) -> Iterable[sources.Chunk]:
+    def _chunks(self, log: Log, chosen: str) -> Iterable[sources.Chunk]:
+        if chosen == "threads" and log.source.kind != PLAIN:
+            return sources.chunks(log.source, size=DECODED)
         if not (self.window and self.fast and log.choice.first):
             return sources.chunks(log.source)
         since_s, until_s = (None if abs(moment) == float("inf") else moment for moment in self.window)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.routing.router import Router
 
-Scanner = python.Scanner | native.NativeScanner
+AnyScanner = python.Scanner | native.NativeScanner
 
 VARIABLE: Final = "LOGSTATSD_SCANNER"
 
@@ -61,7 +61,7 @@ def describe(name: str = "") -> str:
     return str(choose_scanner(name))
 
 
-def make_scanner(log_format: LogFormat, router: Router, *, scanner: str = "", **options: Any) -> Scanner:
+def make_scanner(log_format: LogFormat, router: Router, *, scanner: str = "", **options: Any) -> AnyScanner:
     """A scanner for a format: the one chosen, or the Python scanner for what the compiled one does not know.
 
     Raises OptionError.

@@ -14,7 +14,7 @@ from logstatsd.formats.times import iso_logged
 from logstatsd.model.batch import Batch
 from logstatsd.scan.native import NativeScanner
 from logstatsd.scan.scanner import TOO_LONG, Misfit, slices
-from logstatsd.scan.scanners import Scanner, make_scanner
+from logstatsd.scan.scanners import AnyScanner, make_scanner
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class StretchScanner:
         self._known = KnownFormats(choice)
         self._router, self._window, self._bucket_s = router, window, bucket_s
         self._scanner_name, self._holds = scanner, holds
-        self._scanners: dict[LogFormat, Scanner] = {}
+        self._scanners: dict[LogFormat, AnyScanner] = {}
 
     def scan(self, data: bytes) -> tuple[Batch, Stretches]:
         """Tally whole lines, and tell the formats they are in."""
@@ -176,7 +176,7 @@ class StretchScanner:
         for each in misfits:
             batch.counts.reject(each.reason, each.line)
 
-    def _scanner(self, log_format: LogFormat) -> Scanner:
+    def _scanner(self, log_format: LogFormat) -> AnyScanner:
         scanner = self._scanners.get(log_format)
         if scanner is None:
             scanner = self._scanners[log_format] = make_scanner(
