@@ -70,11 +70,13 @@ def normalize(
 
 def _settled(done: Normalized, settler: Settler, wanted: Wanted) -> Iterator[str]:
     """The text of a chunk, with the entries in it that only the app can tell."""
+    entries = [part.route for part in done.parts if not isinstance(part, str)]
+    answers = settler.routes(route for route in entries if isinstance(route, Undecided))
     for part in done.parts:
         if isinstance(part, str):
             yield part
         elif isinstance(part.route, Undecided):
-            route, proven = settler.route(part.route)
+            route, proven = answers[part.route]
             if not proven:
                 settler.note(route)
             if route in wanted.excluded:

@@ -121,8 +121,9 @@ def _counting(run: Run, settler: Settler, unmatched: Counter[bytes]) -> Iterator
     """The run's pieces; on the way, the unmatched targets are counted."""
     for pieces, targets in run.over(TargetCount(run.scan())):
         unmatched.update(targets.decided)
+        answers = settler.routes(undecided for _, undecided in targets.undecided)
         for (target, undecided), count in targets.undecided.items():
-            if settler.route(undecided)[0].outcome == "unmatched":
+            if answers[undecided][0].outcome == "unmatched":
                 unmatched[target] += count
         if len(unmatched) > 100_000:  # a flood of distinct targets: keep those that may still be on top
             top = unmatched.most_common(10_000)

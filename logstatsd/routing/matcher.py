@@ -214,9 +214,14 @@ def _first(rules: list[Rule], method: str, websocket: bool, seen: Seen) -> Rule 
     return None
 
 
-def _broken(_part: str) -> NoReturn:
-    """Stand for a pattern that is none: Werkzeug compiles it when it comes to it, and the app answers 500."""
-    raise FailedError
+class _Broken:
+    """A pattern that is none: Werkzeug compiles it when it comes to it, and the app answers 500."""
+
+    def __init__(self, text: str) -> None:
+        self.pattern = f"*{text}"  # no engine takes it for one
+
+    def match(self, _part: str) -> NoReturn:
+        raise FailedError
 
 
 class UrlMap:
@@ -261,7 +266,7 @@ class UrlMap:
             return state.keys[key][0]
         if part.get("broken", False):
             child = self._new_state()
-            state.dynamic.append((_broken, False, 0, (), child))
+            state.dynamic.append((_Broken(part["pattern"]).match, False, 0, (), child))
             state.keys[key] = (child, "")
             return child
         pattern = self._patterns.get(part["pattern"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,8 @@ from logstatsd.formats.known import FormatChoice, KnownFormats
 from logstatsd.formats.reader import reader_of, why
 from logstatsd.formats.times import duration_us, is_duration, moment_s
 from logstatsd.model.route import Undecided
-from logstatsd.scan.labels import Labels
+from logstatsd.scan.labels import MAX_LABELS, Labels, is_short
+from logstatsd.scan.remembered import Remembered
 from logstatsd.scan.run import Piece
 from logstatsd.scan.scanner import TOO_LONG, slices
 from logstatsd.sources.lines import LINE_LIMIT
@@ -62,7 +62,8 @@ class LineReader:
         self.target_role = next(role for role in ("request", "target", "path") if role in self._column)
         self._upgrades = router.uses_websocket
         self._are_durations: dict[bytes, bool] = {}
-        self._label = lru_cache(maxsize=65_536)(self.label)
+        self._known: Remembered[Row, tuple[Route | Undecided, str]]
+        self._known = Remembered(lambda key: self.label(key[:-1], key[-1]), MAX_LABELS, is_short)
 
     def rows(self, block: bytes) -> Iterator[tuple[bytes, Row]]:
         """The lines of a block, each with what `columns` say of it."""
@@ -109,7 +110,7 @@ class LineReader:
             duration = self.duration_us(row[self.position("duration")])
         except ValueError:
             return Entry(offset, line, "bad duration")
-        route, method = self._label(tuple(row[self._column[role]] for role in self.roles), status)
+        route, method = self._known[*(row[self._column[role]] for role in self.roles), status]
         return Entry(offset, line, "", time, route, method, int(status), duration, self.target(row))
 
     def label(self, head: Row, status: bytes) -> tuple[Route | Undecided, str]:

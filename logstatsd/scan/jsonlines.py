@@ -13,6 +13,7 @@ from logstatsd.model.filters import Excluded
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.model.route import Route, Undecided
 from logstatsd.scan.entries import Entry, LineReader, StretchReader, entry_of
+from logstatsd.scan.labels import is_short
 from logstatsd.scan.remembered import Remembered
 from logstatsd.scan.run import KEPT_SCANNERS
 from logstatsd.scan.scanner import slices
@@ -135,7 +136,7 @@ class _LineText:
         self._reader, self._wanted = reader, wanted
         self._times = Remembered(self._moment, MAX_PARTS)
         self._durations = Remembered(self._duration, MAX_PARTS)
-        self._labels = Remembered(self._label, MAX_PARTS)
+        self._labels = Remembered(self._label, MAX_PARTS, is_short)
         self._status, self._time, self._took = map(reader.position, ("status", "time", "duration"))
         self._key = itemgetter(*map(reader.position, reader.roles), self._status)
 

@@ -61,13 +61,15 @@ class Labels:
         # of `GET http://host`, nginx makes a path of `/`, gunicorn an empty one
         self._keeps_empty_paths = log_format.server == "gunicorn"
         self._by_route: dict[tuple[int, str], Label] = {}
-        self._remembered = Remembered(self._label, MAX_LABELS, _is_short)
+        self._remembered = Remembered(self._label, MAX_LABELS, is_short)
         self._undecided_bytes = 0
 
     def make_room(self) -> None:
         """Forget everything once too much is known: where many requests are left undecided."""
         if len(self.known) > MAX_LABELS or self._undecided_bytes > MAX_UNDECIDED_BYTES:
             self._undecided_bytes = 0
+            for label in self.known:
+                label.measured.clear()  # or it would hold itself for good: nobody collects cycles here
             self.known.clear()
             self._by_route.clear()
             self._remembered.clear()
@@ -134,5 +136,5 @@ class Labels:
         return label
 
 
-def _is_short(head: bytes | Row) -> bool:
+def is_short(head: bytes | Row) -> bool:
     return (len(head) if isinstance(head, bytes) else sum(map(len, head))) <= MAX_HEAD_BYTES

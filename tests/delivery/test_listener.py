@@ -95,6 +95,11 @@ def test_a_port_in_use_is_named() -> None:
             Listener(port=port)
 
 
+def test_a_host_that_is_no_name_is_told_of() -> None:
+    with pytest.raises(OptionError, match=r"cannot listen at a\.\.b:8125: it is not a host name"):
+        Listener("a..b", 8125)
+
+
 def test_a_socket_that_its_owner_left_behind_is_taken_over_but_no_other_file_is(tmp_path: Path) -> None:
     path = tmp_path / "dsd.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:

@@ -374,6 +374,14 @@ def test_a_name_that_does_not_resolve_is_named(tcp: bool) -> None:
         open_sink("nowhere.invalid", 8125, tcp=tcp)
 
 
+@pytest.mark.parametrize("host", ["a..b", ".a", 64 * "x" + ".test", "\u00fc..test", "\udcff"])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_host_that_is_no_name_is_one_that_is_not_found(host: str, tcp: bool) -> None:
+    """Python's codec for host names refuses it, before anybody is asked."""
+    with pytest.raises(UnreachableError, match="cannot be found: it is not a host name; check --host"):
+        open_sink(host, 8125, tcp=tcp)
+
+
 # --- what the kernel cannot tell ------------------------------------------------------------------------
 
 

@@ -331,6 +331,7 @@ EVERYWHERE = ("changes directory", "closes sys.__stdout__", "reads sys.argv", "s
 """What is tried with each of COMMANDS."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("liberty", "command"),
     [
@@ -352,6 +353,7 @@ def needed_by_python() -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()} | {"__future__", "os", "sys"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "."])
 @pytest.mark.parametrize("way", ["logstatsd", "python -m", "flask"])
 def test_an_app_may_shadow_the_standard_library(

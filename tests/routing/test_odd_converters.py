@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import odd_converters
 import pytest
+import twins
 from odd_converters import CONVERTERS, app_of, paths_of
 
+from logstatsd.formats.logformat import parse_layout
 from logstatsd.model.route import UNMATCHED, Route, Undecided
 from logstatsd.routing import app as apps
 from logstatsd.routing.app import routing_failure
 from logstatsd.routing.router import Router
 from logstatsd.routing.snapshot import dump_snapshot
+from logstatsd.routing.tree import tree
+from logstatsd.scan import native
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -156,3 +160,14 @@ def test_endpoints_that_are_functions_are_the_same_in_every_run() -> None:
     assert not [name for name in shown if "0x" in name]
     assert shown[0].endswith("test_endpoints_that_are_functions_are_the_same_in_every_run.<locals>.view")
     assert all(name for name in shown)
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_the_compiled_scanner_leaves_to_python_what_is_odd(name: str) -> None:
+    converters = {name: CONVERTERS[name]}
+    router = Router(apps.from_object(app_of(converters)).snapshot())
+    assert len(tree(router)["mounts"]) == 1
+    if native.WHY_NOT:
+        pytest.skip("the compiled scanner is not installed")
+    log = "".join(f'"GET {path} HTTP/1.1" 200 0.001\n' for path in paths_of(converters)).encode()
+    twins.compare(parse_layout('"$request" $status $request_time'), router, log)

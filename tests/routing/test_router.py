@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
+from referee import adapter_for, what_flask_matched
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -117,6 +118,30 @@ def test_a_host_is_in_the_label_where_a_rule_matched_on_it() -> None:
     assert router.match("GET", b"/x", "Blue.Shop.test:8080") == expected
     assert router.match("GET", b"/x", "blue.shop.test") == UNMATCHED
     assert router.match("GET", b"/static/a.css", "cdn.test:80").rule == "cdn.test/static/<path:filename>"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a..b", ".a", "a.", ".", "..", "", 64 * "x" + ".test", 300 * "x.", "\xfc..test", "\xff.test", "\x80",
+        "xn--a", "xn--\xfc", "xn--" + 70 * "a", "[::1", "[::1]:80", "a:b:c", ":80", "a b", "a\x00b",
+        5_000 * "\xe9",
+    ],
+)  # fmt: skip
+def test_a_host_that_is_no_name_is_labelled_as_flask_answers_it(host: str) -> None:
+    """Whether Python's codec for host names refuses it or not; a crash it is never."""
+    by_host = Flask("shop", host_matching=True, static_host="cdn.test")
+    by_host.add_url_rule("/x", "x", host="<path:host>", view_func=lambda **_: "")
+    by_subdomain = Flask("shop", subdomain_matching=True, static_folder=None)
+    by_subdomain.config["SERVER_NAME"] = "test"
+    by_subdomain.add_url_rule("/x", "x", subdomain="<path:name>", view_func=lambda **_: "")
+    for app in (by_host, by_subdomain):
+        router = Router(apps.from_object(app).snapshot())
+        expected = what_flask_matched(app, adapter_for(app, host), "GET", b"/x", websocket=False)
+        if host:  # none in the log is taken for the site itself
+            assert router.match("GET", b"/x", host) == expected
+        else:
+            router.match("GET", b"/x", host)
 
 
 def test_subdomains_are_what_server_name_leaves_of_the_host() -> None:
