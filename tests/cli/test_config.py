@@ -81,6 +81,28 @@ def test_a_mistake_in_the_file_is_one_line(text: str, words: str, configured: An
     assert words in done.stderr
 
 
+def test_a_configuration_that_is_named_has_to_be_there(here: Path) -> None:
+    done = invoke("--config", "missing.toml", "report", "ten.log", *ROUTES, code=2)
+    assert done.stderr == "logstatsd: missing.toml: no such file; --config names the configuration to read\n"
+
+
+def test_a_configuration_that_cannot_be_read_is_one_line(here: Path) -> None:
+    done = invoke("--config", "folder", "report", "ten.log", *ROUTES, code=2)
+    assert done.stderr == "logstatsd: folder: cannot be read: Is a directory\n"
+
+
+def test_a_table_of_a_pyproject_has_to_be_one(configured: Any) -> None:
+    configured("[tool]\nlogstatsd = 1\n", "pyproject.toml")
+    done = invoke("report", "ten.log", *ROUTES, code=2)
+    assert done.stderr.endswith("pyproject.toml: tool.logstatsd must be a table\n")
+
+
+def test_a_variable_that_is_misspelt_is_pointed_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGSTATSD_EXCLUD", "/health")
+    said = invoke("report", "ten.log", *ROUTES).stderr
+    assert "LOGSTATSD_EXCLUD: no option reads this variable; did you mean LOGSTATSD_EXCLUDE?\n" in said
+
+
 def test_what_names_the_app_on_the_command_line_beats_the_rest(
     configured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

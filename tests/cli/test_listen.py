@@ -11,9 +11,11 @@ import subprocess
 import sys
 
 import pytest
+from command import COMMAND, run
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from terminal import seen, terminal, wait_for
 
 from logstatsd.cli.listen import render
 from logstatsd.delivery.tally import Tally
@@ -85,44 +87,38 @@ def test_a_name_without_end_is_cut() -> None:
 
 
 def test_on_a_terminal_what_arrives_is_shown_while_it_arrives() -> None:
-    parent, child = os.openpty()
-    listening = subprocess.Popen(
-        [sys.executable, "-m", "logstatsd", "listen", "--port", "0"],
-        stdout=child, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(child)
-    assert listening.stderr
-    address = re.search(r"udp://(.*):(\d+);", listening.stderr.readline())
-    assert address
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"shop.request:12|ms", (address[1], int(address[2])))
-    shown = b""
-    while b"shop.request" not in shown:
-        shown += os.read(parent, 65_536)
-    assert listening.poll() is None
-    listening.terminate()
-    while True:
+    with terminal() as (person, program):
+        listening = subprocess.Popen(
+            [*COMMAND, "listen", "--port", "0"],
+            stdout=program, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(program)
         try:
-            os.read(parent, 65_536)
-        except OSError:  # Linux's way to say that the other side has closed
-            break
-    assert "1 values in 1 series arrived" in listening.communicate(timeout=20)[1]
-    os.close(parent)
+            assert listening.stderr
+            address = re.search(r"udp://(.*):(\d+);", listening.stderr.readline())
+            assert address
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"shop.request:12|ms", (address[1], int(address[2])))
+            wait_for(person, "shop.request")
+            assert listening.poll() is None
+            listening.terminate()
+            seen(person)
+            _, said = listening.communicate(timeout=20)
+        finally:
+            listening.kill()
+    assert "1 values in 1 series arrived" in said
 
 
 def test_a_command_that_a_signal_ends_has_a_shells_exit_code() -> None:
-    listen = [sys.executable, "-m", "logstatsd", "listen", "-q", "--"]
-    assert subprocess.run([*listen, "sh", "-c", "kill -9 $$"], check=False, timeout=60).returncode == 137
+    run("listen", "-q", "--", "sh", "-c", "kill -9 $$", code=137)
 
 
 def test_replay_over_tcp_finds_the_listener_around_it() -> None:
-    listen = [sys.executable, "-m", "logstatsd", "listen", "-q", "--json", "--tcp", "--"]
+    listen = ["listen", "-q", "--json", "--tcp", "--"]
     sending = (
         "import os, socket; assert 'DD_DOGSTATSD_URL' not in os.environ\n"
         "where = os.environ['DD_AGENT_HOST'], os.environ['DD_DOGSTATSD_PORT']\n"
         "socket.create_connection(where).send(b'a:1|ms')"
     )
-    env = {**os.environ, "DD_DOGSTATSD_URL": "udp://192.0.2.1:8125"}
-    command = [*listen, sys.executable, "-c", sending]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    done = run(*listen, sys.executable, "-c", sending, env={"DD_DOGSTATSD_URL": "udp://192.0.2.1:8125"})
     assert json.loads(done.stdout)["values"] == 1

@@ -26,9 +26,9 @@ FLASK = (str(Path(sys.executable).with_name("flask")),)
 
 COLUMNS = 80
 SETTINGS = re.compile(
-    r"LOGSTATSD_(?!TEST_)|FLASK_|DD_|DATADOG_|NO_COLOR$|FORCE_COLOR$|PYTHON(UNBUFFERED|IOENCODING)$"
+    r"LOGSTATSD_(?!TEST_|SCANNER)|FLASK_|DD_|DATADOG_|NO_COLOR$|FORCE_COLOR$|PYTHON(UNBUFFERED|IOENCODING)$"
 )
-"""What the command and its clients read from the environment."""
+"""What the command and its clients read from the environment, but for the scanner: tests run with each."""
 
 
 def forget_settings() -> None:

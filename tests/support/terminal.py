@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
+import select
 import struct
 import subprocess
 import termios
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from command import COMMAND
+from servers import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,21 @@ def terminal(columns: int = 80) -> Iterator[tuple[int, int]]:
         yield person, program
     finally:
         os.close(person)
+
+
+def wait_for(person: int, words: str) -> None:
+    """Return once these words have appeared on a terminal."""
+    shown = ""
+    while words not in plain(shown):
+        readable, _, _ = select.select([person], [], [], PATIENCE_S)
+        if not readable:
+            raise TimeoutError(f"waited {PATIENCE_S:g} s for {words!r}; there is {plain(shown)!r}")
+        shown += os.read(person, 65_536).decode(errors="replace")
+
+
+def plain(shown: str) -> str:
+    """Text without what sets colours or moves the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
 def seen(person: int) -> bytes:

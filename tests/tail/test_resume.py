@@ -19,7 +19,7 @@ from logstatsd.tail import resume as rotation
 from logstatsd.tail.checkpoint import LogState
 from logstatsd.tail.reading import whole_lines_bytes
 from logstatsd.tail.resume import resume, start
-from logstatsd.tail.rotated import LogFile, is_rotated
+from logstatsd.tail.rotated import LogFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -525,28 +525,6 @@ class TestRaces:
             return files
 
         return listed
-
-
-GENERATIONS = """
-access.log.1 access.log.2.gz access.log.0.bz2 access.log.1.zst access.1.log access.log.old
-access.log-20261120 access.log-20261120.xz access-20261120.log access_20261120.log
-access.log-20261120-1795355531
-access.log.2026-11-20.gz access.log-2026-11-20T10:00:00 access.log-1700000000 access.2026-11-20.log
-"""
-OTHERS = """
-access.log access.log.gz api.access.log api.access.log.1 access.log.lock access.log.offset access.log.1.tmp
-access-2.log access-api.log error.log.1 access.logs access.log.d access.log.1.2.json
-"""
-
-
-@pytest.mark.parametrize("name", GENERATIONS.split())
-def test_names_of_generations(name: str) -> None:
-    assert is_rotated(name, "access.log")
-
-
-@pytest.mark.parametrize("name", OTHERS.split())
-def test_names_of_other_files(name: str) -> None:
-    assert not is_rotated(name, "access.log")
 
 
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"a", b"\n")), st.integers(1, 5))
