@@ -26,6 +26,8 @@ MEASURES = ("duration", "cpu")
 
 
 TOO_LONG = "too long"
+MOST_BLANK = 1_000
+"""Blank lines of a chunk after so many misfits are only counted: there may be millions."""
 
 
 class Misfit(NamedTuple):
@@ -96,8 +98,8 @@ class Scanner:
             rescued = []
             for number in compress(range(len(rows)), map(not_, statuses)):
                 line = columns[-1][number]
-                if not line.strip():  # of these there may be a million in a chunk
-                    batch.counts.reject("empty", line)
+                if not line.strip() and len(refused) >= MOST_BLANK:
+                    batch.counts.rejected["empty"] += 1
                 elif row := self._reader.again(line):
                     rescued.append(row)
                 else:

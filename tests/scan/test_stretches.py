@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logstatsd.formats.known import MOST_FORMATS, FormatChoice
 from logstatsd.formats.presets import FORMATS
-from logstatsd.scan.stretches import KEPT, FormatChanges, Stretches, StretchScanner
+from logstatsd.scan.stretches import FIRST_STRETCHES, FormatChanges, Stretches, StretchScanner
 from logstatsd.sources.lines import LINE_LIMIT
 
 COMBINED, NGINX, GUNICORN = (FORMATS[name].log_format for name in ("combined", "nginx", "gunicorn"))
@@ -78,7 +78,7 @@ def test_every_line_of_any_mix_counts_once(kinds: list[str], first: LogFormat | 
     assert batch.counts.lines == len(lines)
     for reason in ("too long", "empty"):
         assert batch.counts.rejected[reason] == kinds.count(reason)
-    for each in stretches.first[1:KEPT]:
+    for each in stretches.first[1:FIRST_STRETCHES]:
         assert kinds[each.line] == each.log_format.name
         assert sum(map(len, lines[: each.line])) == each.offset
 
@@ -97,7 +97,7 @@ def test_a_format_that_was_given_is_the_only_one() -> None:
 
 def test_of_many_stretches_the_first_are_kept_and_the_others_counted() -> None:
     _, stretches = scanner(FormatChoice(None)).scan(20 * (UNTIMED + TIMED))
-    assert (len(stretches.first), stretches.more) == (KEPT, 40 - KEPT)
+    assert (len(stretches.first), stretches.more) == (FIRST_STRETCHES, 40 - FIRST_STRETCHES)
     assert stretches.last == NGINX
 
 
