@@ -96,12 +96,12 @@ def test_long_lines(length: int, end: bytes) -> None:
 
 @compiled
 def test_the_samples_are_the_first_rejected_lines_however_the_log_is_cut() -> None:
-    data = line(took=b"0.042") + line(took=b"x") + b"garbage\n" + line(b"/x") + b"\n" + line(took=b"42") * 3
+    data = line(took=b"0.042") + line(took=b"x") + b"garbage\n" + line(b"/x") + line(took=b"42") * 3
     batch = twins.compare(NGINX, sample.router(), data)
     assert batch.counts.samples == [
         ("bad duration", line(took=b"x")[:-1]),
         ("no match", b"garbage"),
-        ("empty", b""),
+        ("bad duration", line(took=b"42")[:-1]),
         ("bad duration", line(took=b"42")[:-1]),
         ("bad duration", line(took=b"42")[:-1]),
     ]
