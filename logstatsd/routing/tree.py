@@ -32,7 +32,7 @@ _KNOWN: Final = re.compile(
 )
 
 _COUNTS: Final = re.compile(r"\\d|\{(?!1,\})")
-"""What in a pattern depends on characters being bytes: digits, which may be of any script, and numbers of them."""
+"""Parts of a pattern that depend on characters being bytes: digits, of any script, and numbers of characters."""
 
 
 def is_known(pattern: str) -> bool:
