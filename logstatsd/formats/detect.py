@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from operator import ne
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.json_reader import objects
 from logstatsd.formats.logformat import LogFormat, flat, parse_layout, split_unit
 from logstatsd.formats.presets import FORMATS, Expected, Preset
-from logstatsd.formats.reader import reader_of, unwrap
+from logstatsd.formats.reader import Reader, reader_of, unwrap
 from logstatsd.formats.servers import NEVER_WRITES
 from logstatsd.formats.times import is_duration
 
@@ -186,9 +187,15 @@ def count_fitting(log_format: LogFormat, block: bytes, *, leniently: bool = Fals
     return len(fitting_lines(log_format, block, leniently=leniently))
 
 
+@lru_cache(maxsize=64)
+def _reader(log_format: LogFormat) -> Reader:
+    """A reader for detection; to make one takes longer than to look at a few lines with it."""
+    return reader_of(log_format, ("request", "status", "duration"))
+
+
 def fitting_lines(log_format: LogFormat, block: bytes, *, leniently: bool = False) -> list[bytes]:
     """The lines of a block that fit a format, durations included."""
-    reader = reader_of(log_format, ("request", "status", "duration"))
+    reader = _reader(log_format)
     rows = reader.rows(block)
     status = reader.columns.index("status")
     leniently = leniently or log_format.is_json

@@ -61,6 +61,9 @@ class LogFormat:
     escape: str = "default"
     envelopes: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:  # few differ only in the other fields, and formats are keys in hot loops
+        return hash(self.layout)
+
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LogFormat:
         """Make a format of what `dataclasses.asdict` made of one, also after a way through JSON."""

@@ -47,6 +47,8 @@ class TextReader:
 
     def __init__(self, log_format: LogFormat, roles: frozenset[str]) -> None:
         captured, self.columns = _captured(log_format, roles)
+        self.ends = _ends(log_format)
+        """Bytes of which one is the last of every line whose values are sound; empty for any."""
         self._line = _line(log_format, captured, loose=False)
         # `re` passes over a class of one character in a tight loop; see `rows` for why that is right
         self._fast = _findall(self._line.replace(rb'[^"\n]', rb'[^"]'))
@@ -56,6 +58,11 @@ class TextReader:
     def grammar(self) -> tuple[bytes, tuple[str, ...]]:
         """The pattern of a line without its end, and the roles of its groups."""
         return self._line, self.columns[:-1]
+
+    @property
+    def has_second_look(self) -> bool:
+        """Whether a line that does not fit may be read leniently."""
+        return self._lenient_line != self._line
 
     @cached_property
     def _strict(self) -> Callable[[bytes], list[Row]]:
@@ -80,6 +87,14 @@ class TextReader:
             return None
         match = self._loose.fullmatch(line + b"\n")
         return tuple(group or b"" for group in match.groups()) if match else None
+
+
+def _ends(log_format: LogFormat) -> bytes:
+    """The bytes with which a line may end, as its last variable or literal tells; empty for any."""
+    last = log_format.tokens[-1]
+    if isinstance(last, str):
+        return last.encode()[-1:]
+    return b"0123456789.-" if last.field.kind in {"decimal", "integer", "number", "status"} else b""
 
 
 def _findall(line: bytes) -> Callable[[bytes], list[Row]]:

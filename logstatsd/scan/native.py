@@ -23,12 +23,14 @@ else:
     WHY_NOT = ""
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.route import Route, Undecided
     from logstatsd.routing.router import Router
     from logstatsd.sources.source import Chunk
+
+    NextScanner = Callable[[bytes], "NativeScanner | None"]
 
 TOP_BIT = 50
 """The borders of buckets are given to the compiled scanner at this power of two."""
@@ -36,6 +38,11 @@ PORTION = 8
 """How many series are handed over at once: what bounds their memory as Python has them."""
 REMEMBERED = 65_536
 """Labels that only Python could tell, and series, that one worker holds before it hands all over."""
+
+
+def no_other(_unfit: bytes) -> NativeScanner | None:
+    """Choose no other scanner."""
+    return None
 
 
 class NativeScanner:
@@ -57,6 +64,8 @@ class NativeScanner:
     ) -> None:
         if WHY_NOT:
             raise ValueError(WHY_NOT)
+        self.log_format = log_format
+        self._is_strict = not log_format.is_json and not TextReader(log_format, frozenset()).has_second_look
         self._python = python = Scanner(log_format, router, window=window, bucket_s=bucket_s)
         self._methods = [*sorted(router.methods), OTHER_METHOD, "-"]
         self._routes = routes_of(router)
@@ -76,22 +85,40 @@ class NativeScanner:
         )
         self._worker = _native.Worker(plan, self._ask, list(python.labels.roles))
 
-    def scan(self, data: bytes, misfits: list[Misfit] | None = None) -> Batch:
-        """Tally whole lines, as `Scanner.scan` does."""
-        batch = self._rest(self._worker.scan_bytes(data), misfits)
-        self._hand_over(batch)
+    def scan(
+        self,
+        data: bytes,
+        misfits: list[Misfit] | None = None,
+        other: NextScanner = no_other,
+        taken: dict[int, LogFormat] | None = None,
+    ) -> Batch:
+        """Tally whole lines, as `Scanner.scan` does.
+
+        Lines that do not fit the format are given to the scanners, of further formats, that `other` chooses
+        for them; `taken` then has the formats of these lines by their numbers.
+        """
+        batch, used = self._rest(self._worker.scan_bytes(data), misfits, other, taken)
+        for each in used:
+            each._hand_over(batch)
         return batch
 
-    def count(self, chunk: Chunk, misfits: list[Misfit] | None = None) -> Batch:
-        """Tally the lines of a chunk; what was measured is held until `held` gives it. Raises InputError."""
+    def count(
+        self,
+        chunk: Chunk,
+        misfits: list[Misfit] | None = None,
+        other: NextScanner = no_other,
+        taken: dict[int, LogFormat] | None = None,
+    ) -> Batch:
+        """As `scan`; but what was measured is held until `held` gives it. Raises InputError."""
         if chunk.data is None:
             with chunk.opened() as descriptor:
                 found = self._worker.scan_file(descriptor, chunk.offset, chunk.length)
         else:
             found = self._worker.scan_bytes(chunk.data)
-        batch = self._rest(found, misfits)
-        if len(self._asked) + len(self._worker) > REMEMBERED:
-            self._hand_over(batch)
+        batch, used = self._rest(found, misfits, other, taken)
+        for each in used:
+            if len(each._asked) + len(each._worker) > REMEMBERED:
+                each._hand_over(batch)
         return batch
 
     def held(self) -> Iterator[Batch]:
@@ -108,22 +135,37 @@ class NativeScanner:
 
     def share(self, lines: bytes) -> float:
         """The share of some lines, in bytes, that is left to Python. What is held is lost."""
-        *_, residue, _ = self._worker.scan_bytes(lines)
+        left = _left(self._worker.scan_bytes(lines), Batch())
         self._worker.take(len(self._worker))
-        return len(residue) / max(1, len(lines))
+        return sum(len(line) for _, line in left) / max(1, len(lines))
 
-    def _rest(self, found: tuple[Any, ...], misfits: list[Misfit] | None) -> Batch:
-        """What was counted by line; and the tally of the lines that were not."""
-        lines, outside, first_s, last_s, residue, numbers = found
-        batch, left = Batch(), None if misfits is None else list[Misfit]()
-        if residue:
-            batch = self._python.scan(residue, left)
-        for misfit in left or ():
-            misfits.append(misfit._replace(number=numbers[misfit.number]))  # type: ignore[union-attr]
-        batch.counts.lines += lines
-        batch.counts.outside += outside
-        batch.period.extend(moment for moment in (first_s, last_s) if moment is not None)
-        return batch
+    def _rest(
+        self,
+        found: tuple[Any, ...],
+        misfits: list[Misfit] | None,
+        other: NextScanner,
+        taken: dict[int, LogFormat] | None,
+    ) -> tuple[Batch, list[NativeScanner]]:
+        """What was counted by line, with the tally of the lines that were not; and the scanners it took."""
+        *counted, unfit, numbers = found
+        batch, passed_on, used = Batch(), list[tuple[int, bytes]](), [self]
+        taken = {} if taken is None else taken
+        while unfit and self._is_strict and (chosen := other(unfit)):
+            used.append(chosen)
+            taken.update(dict.fromkeys(numbers, chosen.log_format))
+            *there, rest, places = chosen._worker.scan_bytes(unfit)
+            unsure = _left((*there, b"", []), batch)
+            passed_on += [(numbers[place], line) for place, line in unsure]
+            unfit, numbers = rest, [numbers[place] for place in places]
+        left = sorted([*_left((*counted, unfit, numbers), batch), *passed_on])
+        for number, _ in left:
+            taken.pop(number, None)
+        refused = None if misfits is None else list[Misfit]()
+        if left:
+            batch.add(self._python.scan(b"\n".join(line for _, line in left) + b"\n", refused))
+        for misfit in refused or ():
+            misfits.append(misfit._replace(number=left[misfit.number][0]))  # type: ignore[union-attr]
+        return batch, used
 
     def _ask(self, head: tuple[bytes, ...], websocket: bool) -> int:
         """The number of a label that the compiled scanner is not certain of."""
@@ -159,6 +201,16 @@ class NativeScanner:
             self._worker.forget()
 
 
+def _left(found: tuple[Any, ...], batch: Batch) -> list[tuple[int, bytes]]:
+    """The lines that were not counted, with their numbers; those that were go into the batch."""
+    lines, outside, first_s, last_s, residue, numbers, unfit, unfit_numbers = found
+    batch.counts.lines += lines
+    batch.counts.outside += outside
+    batch.period.extend(moment for moment in (first_s, last_s) if moment is not None)
+    unsure = zip(numbers, residue.split(b"\n"), strict=False)
+    return [*unsure, *zip(unfit_numbers, unfit.split(b"\n"), strict=False)]
+
+
 def _distribution(histogram: tuple[int, int, int, int, bytes]) -> Distribution:
     count, total_us, min_us, max_us, buckets = histogram
     places = array("Q", buckets)
@@ -170,9 +222,10 @@ def _reading(log_format: LogFormat, roles: frozenset[str]) -> dict[str, Any]:
     if log_format.is_json:
         chosen = [(role, token) for role, token in log_format.chosen.items() if role in roles]
         keys = [(key, role) for key, token in log_format.keys for role, taken in chosen if taken is token]
-        return {"pattern": None, "columns": [role for _, role in keys], "keys": keys}
-    pattern, columns = TextReader(log_format, roles).grammar
-    return {"pattern": pattern.decode(), "columns": columns, "keys": []}
+        return {"pattern": None, "ends": b"", "columns": [role for _, role in keys], "keys": keys}
+    reader = TextReader(log_format, roles)
+    pattern, columns = reader.grammar
+    return {"pattern": pattern.decode(), "ends": reader.ends, "columns": columns, "keys": []}
 
 
 def _layer(name: str) -> tuple[str, str, str]:

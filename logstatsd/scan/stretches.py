@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
+from operator import ne
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.formats.known import FormatChoice, KnownFormats
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 FIRST_STRETCHES = 4
 """How many beginnings of stretches are kept of a chunk; of the others only how many there are."""
 NEWLINE = re.compile(b"\n")
+NO_FORMAT = 255
 
 
 class Stretch(NamedTuple):
@@ -55,6 +58,11 @@ class Stretches:
         else:
             self.more += 1
         self.last = stretch.log_format
+
+    def skip(self, stretches: int, last: LogFormat) -> None:
+        """Take in so many more stretches, of which only the last one's format is kept."""
+        self.more += stretches
+        self.last = last
 
 
 class Part(NamedTuple):
@@ -96,9 +104,16 @@ class StretchScanner:
         """Tally whole lines, and give the lines of each format."""
         main = self._known.likeliest(data)
         misfits: list[Misfit] = []
-        batch = _unread(data, misfits) if main is None else self._scanner(main).scan(data, misfits)
-        parts = [Part(main, data)] if main else []
-        return batch, self._settled(main, misfits, batch, parts, beginning=data, read=lambda: data), parts
+        taken: dict[int, LogFormat] = {}
+        scanner = self._scanner(main) if main else None
+        if isinstance(scanner, NativeScanner):
+            batch = scanner.scan(data, misfits, self._other_than(scanner), taken)
+        else:
+            batch = scanner.scan(data, misfits) if scanner else _unread(data, misfits)
+        met = {id(each): each for each in (main, *taken.values()) if each}
+        parts = [Part(each, data) for each in met.values()]
+        settled = self._settled(main, misfits, batch, parts, taken, beginning=data, read=lambda: data)
+        return batch, settled, parts
 
     def count(self, chunk: Chunk) -> tuple[Batch, Stretches]:
         """As `scan`; but what the compiled scanner measured, it holds until `held`. Raises InputError."""
@@ -108,8 +123,24 @@ class StretchScanner:
         if not self._holds or not isinstance(scanner, NativeScanner):
             return self.scan(chunk.read())
         misfits: list[Misfit] = []
-        batch = scanner.count(chunk, misfits)
-        return batch, self._settled(main, misfits, batch, [], beginning=beginning, read=chunk.read)
+        taken: dict[int, LogFormat] = {}
+        batch = scanner.count(chunk, misfits, self._other_than(scanner), taken)
+        return batch, self._settled(main, misfits, batch, [], taken, beginning=beginning, read=chunk.read)
+
+    def _other_than(self, scanner: NativeScanner) -> Callable[[bytes], NativeScanner | None]:
+        """Choose, one after the other, compiled scanners for lines that do not fit the first one's format."""
+        tried = {scanner.log_format}
+
+        def choose(unfit: bytes) -> NativeScanner | None:
+            known = next((each for each in self._known.formats if each not in tried), None)
+            log_format = known or self._known.find(unfit.split(b"\n"))
+            if log_format is None:
+                return None
+            tried.add(log_format)
+            chosen = self._scanner(log_format)
+            return chosen if isinstance(chosen, NativeScanner) else choose(unfit)
+
+        return choose
 
     def share(self, log_format: LogFormat, lines: bytes) -> float:
         """The share of some lines of a format that the compiled scanner leaves to Python."""
@@ -126,12 +157,12 @@ class StretchScanner:
         misfits: list[Misfit],
         batch: Batch,
         parts: list[Part],
+        taken: dict[int, LogFormat],
         *,
         beginning: bytes,
         read: Callable[[], bytes],
     ) -> Stretches:
         """Scan what does not fit in other formats, reject the rest; returns the formats of all lines."""
-        taken: dict[int, LogFormat] = {}
         if misfits:
             misfits = self._scan_misfits(main, misfits, batch, taken, parts)
             self._reject(misfits, batch)
@@ -209,31 +240,46 @@ def _stretches(
 ) -> Stretches:
     """Find which format each stretch of a chunk is in; rejected lines are part of the stretch around them."""
     found = Stretches()
-    if main and not taken:
-        if lines > len(rejected):
+    if not taken:
+        if main and lines > len(rejected):
             found.begin(_stretch(data, main, 0, 0))
         return found
-    starts = [0, *(match.end() for match in NEWLINE.finditer(data))]
-    for number, log_format in _beginnings(main, lines, taken, rejected):
-        if len(found.first) < FIRST_STRETCHES:
-            found.begin(_stretch(data, log_format, number, starts[number]))
-        else:
-            found.begin(Stretch(log_format, number, 0, b""))
+    formats, kinds = _kinds(main, lines, taken, rejected)
+    position, current = 0, NO_FORMAT
+    while position < lines and len(found.first) < FIRST_STRETCHES:
+        kind = kinds[position]
+        if kind not in (current, NO_FORMAT):
+            current = kind
+            found.begin(_stretch(data, formats[kind], position, _offset(data, position)))
+        position = lines - len(kinds[position:].lstrip(bytes((kind, NO_FORMAT))))
+    rest = bytes((current,)) + kinds[position:].translate(None, bytes((NO_FORMAT,)))
+    found.skip(sum(map(ne, rest, rest[1:])), formats[rest[-1]])
+    for kind in set(rest) - {formats.index(stretch.log_format) for stretch in found.first}:
+        found.first.append(Stretch(formats[kind], kinds.index(kind), 0, b""))
     return found
 
 
-def _beginnings(
+def _kinds(
     main: LogFormat | None, lines: int, taken: dict[int, LogFormat], rejected: set[int]
-) -> Iterator[tuple[int, LogFormat]]:
-    """The number of the line at which each stretch begins, and its format."""
-    current: LogFormat | None = None
-    for number in range(lines):
-        if number in rejected:
-            continue
-        log_format = taken.get(number, main)
-        if log_format is not None and log_format is not current:
-            yield number, log_format
-            current = log_format
+) -> tuple[list[LogFormat], bytearray]:
+    """The formats of a chunk, and for each line a byte: its format, or NO_FORMAT where it was rejected."""
+    formats = [main] if main else []
+    kinds = bytearray(lines) if main else bytearray([NO_FORMAT]) * lines
+    codes = {id(main): 0}
+    for number, log_format in taken.items():
+        code = codes.get(id(log_format))
+        if code is None:
+            code = codes[id(log_format)] = len(formats)
+            formats.append(log_format)
+        kinds[number] = code
+    for number in rejected:
+        kinds[number] = NO_FORMAT
+    return formats, kinds
+
+
+def _offset(data: bytes, line: int) -> int:
+    """Where a line begins in a chunk, in bytes."""
+    return next(islice(NEWLINE.finditer(data), line - 1, None)).end() if line else 0
 
 
 @lru_cache(maxsize=64)

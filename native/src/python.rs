@@ -27,6 +27,7 @@ fn refused(what: impl std::fmt::Display) -> PyErr {
 #[pyo3(from_item_all)]
 struct PlanData {
     pattern: Option<String>,
+    ends: Vec<u8>,
     columns: Vec<String>,
     keys: Vec<(String, String)>,
     envelopes: Vec<(String, String, String)>,
@@ -79,7 +80,7 @@ impl PlanData {
         let roles = self.columns.iter().map(|name| role(name)).collect::<PyResult<Vec<Role>>>()?;
         let unit = |name: &str| Unit::named(name).ok_or_else(|| refused(format!("unknown unit {name:?}")));
         let reader = if let Some(pattern) = &self.pattern {
-            Reader::Text(TextReader::new(pattern, roles.clone()).map_err(refused)?)
+            Reader::Text(TextReader::new(pattern, roles.clone(), &self.ends).map_err(refused)?)
         } else {
             let keys = self.keys.iter().map(|(key, name)| Ok((key.clone(), role(name)?)));
             let reader = JsonReader::new(&keys.collect::<PyResult<Vec<_>>>()?);
@@ -216,7 +217,7 @@ impl Worker {
     }
 
     /// Scan a range of a file that Python has open: lines, those outside, the period, the residue with
-    /// the numbers of its lines.
+    /// the numbers of its lines, and likewise the lines that do not fit.
     fn scan_file<'py>(
         &mut self,
         py: Python<'py>,
@@ -276,8 +277,9 @@ impl Worker {
     fn counted<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let counted = std::mem::take(&mut self.scan.counted);
         let residue = PyBytes::new(py, &counted.residue);
-        let Counted { lines, outside, first_s, last_s, numbers, .. } = counted;
-        (lines, outside, first_s, last_s, residue, numbers).into_pyobject(py)
+        let misfits = PyBytes::new(py, &counted.misfits);
+        let Counted { lines, outside, first_s, last_s, numbers, misfit_numbers, .. } = counted;
+        (lines, outside, first_s, last_s, residue, numbers, misfits, misfit_numbers).into_pyobject(py)
     }
 }
 

@@ -45,7 +45,24 @@ pub struct Counted {
     /// Lines that are left to Python, and their numbers in what was scanned, from 0.
     pub residue: Vec<u8>,
     pub numbers: Vec<u32>,
+    /// Of lines that do not fit the format's pattern: they may be of another format.
+    pub misfits: Vec<u8>,
+    pub misfit_numbers: Vec<u32>,
     seen: u32,
+}
+
+/// Why a line is not counted.
+enum Doubt {
+    /// Something in it is Python's to decide.
+    Unsure,
+    /// It does not fit the pattern.
+    Misfit,
+}
+
+impl From<Unsure> for Doubt {
+    fn from(_: Unsure) -> Doubt {
+        Doubt::Unsure
+    }
 }
 
 /// What a line says, if all of it is certain.
@@ -126,33 +143,40 @@ impl Scan {
             return Ok(());
         }
         let mut held = std::mem::take(&mut self.held);
-        let certain = match self.row(plan, line, &mut held) {
+        let doubt = match self.row(plan, line, &mut held) {
             Ok(row) => match self.sight(plan, &row) {
                 Ok(sight) => {
                     self.count(plan, &row, &sight, ask)?;
-                    true
+                    None
                 }
-                Err(Unsure) => false,
+                Err(Unsure) => Some(Doubt::Unsure),
             },
-            Err(Unsure) => false,
+            Err(doubt) => Some(doubt),
         };
         self.held = held;
-        if !certain {
-            self.counted.numbers.push(number);
-            self.counted.residue.extend_from_slice(line);
+        match doubt {
+            None => {}
+            Some(Doubt::Unsure) => {
+                self.counted.numbers.push(number);
+                self.counted.residue.extend_from_slice(line);
+            }
+            Some(Doubt::Misfit) => {
+                self.counted.misfit_numbers.push(number);
+                self.counted.misfits.extend_from_slice(line);
+            }
         }
         Ok(())
     }
 
-    fn row<'l>(&mut self, plan: &Plan, line: &'l [u8], held: &'l mut Vec<u8>) -> Result<Row<'l>, Unsure> {
+    fn row<'l>(&mut self, plan: &Plan, line: &'l [u8], held: &'l mut Vec<u8>) -> Result<Row<'l>, Doubt> {
         let line = match &plan.envelopes[..] {
             [] => line,
             envelopes => unwrapped(line, envelopes, &mut self.carried, held)?,
         };
         match (&plan.reader, &mut self.captures) {
-            (Reader::Text(reader), Some(captures)) => reader.read(line, captures).ok_or(Unsure),
-            (Reader::Text(_), None) => Err(Unsure),
-            (Reader::Json(reader), _) => reader.read(line).ok_or(Unsure),
+            (Reader::Text(reader), Some(captures)) => reader.read(line, captures).ok_or(Doubt::Misfit),
+            (Reader::Text(_), None) => Err(Doubt::Unsure),
+            (Reader::Json(reader), _) => reader.read(line).ok_or(Doubt::Unsure),
         }
     }
 
