@@ -262,8 +262,9 @@ def test_an_app_behind_a_normalised_prefix_is_left_to_python() -> None:
     ("lines", "expected"), [(line() * 100, "native"), (b"garbage\n" * 100 + line(), "python")]
 )
 def test_worker_processes_do_what_is_mostly_left_to_python(
-    lines: bytes, expected: str, tmp_path: Path
+    lines: bytes, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(scanners.VARIABLE, raising=False)
     log = tmp_path / "access.log"
     log.write_bytes(lines)
     run = Run(open_logs([str(log)], log_format="nginx"), sample.router(), jobs=2)
