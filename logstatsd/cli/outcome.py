@@ -59,11 +59,12 @@ def _in_words(counted: ReplayCounts, totals: Totals, noun: str, destination: str
     rejected = f", {lines.rejected.total():,} rejected" if lines.rejected else ""
     untimed = f", {totals.untimed:,} without a duration" if totals.untimed else ""
     folded = f", {totals.folded:,} of them folded into overflow" if totals.folded else ""
-    unconfirmed = (
-        f"; delivery of {totals.unconfirmed:,} unconfirmed: nobody can see a remote UDP receiver's losses"
-        if totals.unconfirmed
-        else ""
+    why = (
+        "the server went away, or stopped, before it had read them"
+        if totals.unanswered
+        else "nobody can see a remote UDP receiver's losses"
     )
+    unconfirmed = f"; delivery of {totals.unconfirmed:,} unconfirmed: {why}" if totals.unconfirmed else ""
     done = "printed, not sent," if telling.dry_run else f"sent to {destination}"
     return (
         f"{lines.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {noun} "

@@ -49,6 +49,8 @@ class Totals(NamedTuple):
     """Unix seconds of the oldest request whose values were sent."""
     historical: int = 0
     """Points with a time more than an hour old."""
+    unanswered: int = 0
+    """Of the unconfirmed, those of which a connection could have told that they were read, and did not."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.due:,} values delivered"]
@@ -126,6 +128,7 @@ class Encoder:
         with self._counting():
             self._packer.flush()
             self._sink.flush()
+            self._sink.refuse_unanswered()
 
     def finish(self) -> Totals:
         """Send whatever was held back, flush, and return the totals. Raises UndeliveredError."""
@@ -145,6 +148,7 @@ class Encoder:
             folded=self._known.folded,
             oldest_s=self._oldest_s,
             historical=self._historical,
+            unanswered=self._sink.ledger.unanswered,
         )
 
     @contextmanager
