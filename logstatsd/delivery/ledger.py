@@ -24,7 +24,7 @@ class Ledger:
         self.dropped = 0
         self.unconfirmed = 0
         self.unanswered = 0
-        """Of the unconfirmed, those of which a connection could have told that they were read, and did not."""
+        """Of the unconfirmed, those that a connection could have confirmed, and did not."""
         self.in_flight_bytes = 0
         self._in_flight: deque[Payload] = deque()
 

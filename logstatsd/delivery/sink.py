@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self
 
 from logstatsd.delivery import transports
@@ -50,6 +51,9 @@ class Sink:
 
     def flush(self) -> None:
         """Return once the fate of everything sent is known, as far as it can be. Raises UndeliveredError."""
+
+    def abandon(self) -> None:
+        """Count what is in flight, without waiting for its fate: the run ends at once."""
 
     def refuse_unanswered(self) -> None:
         """Raise UndeliveredError where a connection could have told that all was read, and did not."""
@@ -121,6 +125,9 @@ class SocketSink(Sink):
         except UndeliveredError:
             self.ledger.dropped += sum(item.values for item in waiting)
             raise
+        except KeyboardInterrupt:  # the first may have left just then
+            self.ledger.doubt(waiting[0].values if waiting else 0, unanswered=False)
+            raise
 
     def flush(self) -> None:
         ours, all_of_it = Patience(self._timeout_s), Patience(self._timeout_s)
@@ -141,6 +148,11 @@ class SocketSink(Sink):
                 # It takes what others send as well, and is never done: which part is ours, nobody can tell.
                 self.ledger.settle(confirmed=False)
             ours.nap()
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self._look()
+        self.ledger.settle(confirmed=False, unanswered=self._connection.transport.answers)
 
     def close(self) -> None:
         self._connection.close()

@@ -63,7 +63,7 @@ MANNERS: list[Manner] = [
 
 @contextmanager
 def serving(kind: str, manner: Manner | None, directory: Path) -> Iterator[list[str]]:
-    """Serve every connection so, in threads; without a manner, none is taken. Gives the options to reach it."""
+    """Serve every connection so; without a manner, none is taken. Gives the options to reach it."""
     unix = kind == "unixstream"
     listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(str(directory / "stream.sock") if unix else ("127.0.0.1", 0))

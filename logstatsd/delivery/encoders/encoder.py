@@ -50,7 +50,7 @@ class Totals(NamedTuple):
     historical: int = 0
     """Points with a time more than an hour old."""
     unanswered: int = 0
-    """Of the unconfirmed, those of which a connection could have told that they were read, and did not."""
+    """Of the unconfirmed, those that a connection could have confirmed, and did not."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.due:,} values delivered"]
@@ -134,6 +134,10 @@ class Encoder:
         """Send whatever was held back, flush, and return the totals. Raises UndeliveredError."""
         self.flush()
         return self.totals()
+
+    def abandon(self) -> None:
+        """Count what is in flight, as far as its fate is known now; nothing more is sent."""
+        self._sink.abandon()
 
     def totals(self) -> Totals:
         """Count what became of all that was due so far; whatever is not known to have left is dropped."""
