@@ -45,17 +45,21 @@ def progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
     return bar
 
 
-def account(run: Run, settler: Settler, counts: LineCounts) -> None:
-    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
+def account(run: Run, settler: Settler, counts: LineCounts, *, quiet: bool = False) -> None:
+    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven.
+
+    When quiet, only what was lost or rejected.
+    """
     for log in run.logs:
         for problem in log.source.problems:
             say(problem)
     for text in run.changes.summary():
-        say(text)
+        say(text, quiet=quiet)
     say_rejected(counts)
     if counts.rejected and any(log.choice.fixed for log in run.logs):
         say("without --log-format, a change of format is found, and lines of each are read")
-    say_unproven(settler)
+    if not quiet:
+        say_unproven(settler)
 
 
 def say_rejected(counts: LineCounts) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logstatsd.cli.console import account
+from logstatsd.cli.console import account as tell_of_logs
 from logstatsd.cli.inputs import open_run, refuse_misfits, tallies
 from logstatsd.cli.options import HALF_OF_MANY
-from logstatsd.cli.outcome import ReplayCounts
+from logstatsd.cli.outcome import Account
 from logstatsd.cli.request import BATCH_LINES
-from logstatsd.cli.sender import Sender, refuse_undated, refuse_untimed
+from logstatsd.cli.sender import refuse_undated, refuse_untimed
 from logstatsd.errors import UndeliveredError
 from logstatsd.scan.merge import in_time
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logstatsd.cli.request import Request
+    from logstatsd.cli.sender import Sender
     from logstatsd.scan.run import Piece, Run
 
 
 def replay_once(paths: tuple[str, ...], asked: Request) -> int:
     """Send what the logs hold. Raises UnreachableError, UndeliveredError and all that reading them may."""
-    counted, quiet = ReplayCounts(), asked.telling.quiet
-    sender = Sender(asked, counted)
-    failure: UndeliveredError | None = None
-    try:
+    quiet = asked.telling.quiet
+    with Account(asked) as account:
+        sender = account.open()
         run = open_run(
             paths, sender.router, asked.formats, asked.lines,
             quiet=quiet, batch_lines=BATCH_LINES, bucket_s=asked.bucket_s,
@@ -33,18 +33,21 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
         for log in run.logs:
             if log.detected:
                 refuse_undated(log.source.name, log.log_format, run.bucket_s)
-        failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
-    finally:
-        sender.close()
-    refuse_misfits(run, counted.lines)
-    if not quiet:
-        account(run, sender.settler, counted.lines)
-        sender.outcomes.tell(sender.router, asked.app, run)
-    sender.conclude()
-    if failure:
-        raise failure
-    refuse_untimed(run.changes)
-    asked.lines.limit(HALF_OF_MANY).check(counted.lines, ", ".join(paths))
+        lines = account.counted.lines
+        try:
+            failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
+        except BaseException:
+            tell_of_logs(run, sender.settler, lines, quiet=True)
+            raise
+        refuse_misfits(run, lines)
+        tell_of_logs(run, sender.settler, lines, quiet=quiet)
+        if not quiet:
+            sender.outcomes.tell(sender.router, asked.app, run)
+        if failure:
+            raise failure
+        refuse_untimed(run.changes)
+        asked.lines.limit(HALF_OF_MANY).check(lines, ", ".join(paths))
+        account.tell()
     return 0
 
 
@@ -55,9 +58,6 @@ def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:
             sender.send(piece.batch)
     except UndeliveredError as error:
         return error
-    except KeyboardInterrupt:  # or SIGTERM
-        sender.conclude()
-        raise
     return sender.finish()
 
 

@@ -6,18 +6,19 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from logstatsd.cli.console import say
 from logstatsd.delivery.encoders.encoder import Totals
+from logstatsd.errors import LogstatsdError, UndeliveredError
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.text import iso_utc
 
 if TYPE_CHECKING:
-    from logstatsd.cli.request import Telling
-    from logstatsd.delivery.encoders.encoder import Encoder
+    from logstatsd.cli.request import Request, Telling
+    from logstatsd.cli.sender import Sender
 
 SCHEMA = 1
 NOTHING = Totals(due=0, sent=0, dropped=0, unconfirmed=0, untimed=0, series=0, folded=0, oldest_s=None)
@@ -36,38 +37,86 @@ class ReplayCounts:
         return time.monotonic() - self.started_s
 
 
-def conclude(counted: ReplayCounts, encoder: Encoder | None, destination: str, telling: Telling) -> None:
-    """Say what was done: one line, a note on time where it matters, and one JSON object if asked for.
+class Account:
+    """The account of a replay, told once however it ends: in words on stderr, and as JSON if asked for.
 
-    Without an encoder nothing was there to send.
+    `open` makes the Sender, which is closed in the end. Where the replay fails, what was read is still sent;
+    where a signal ends it, what is in flight is counted as it is.
     """
-    totals = encoder.totals() if encoder else NOTHING
-    if telling.as_json:
-        click.echo(json.dumps(replay_as_json(counted, totals)), file=sys.stderr if telling.dry_run else None)
-    if encoder is None:
-        say("nothing new", quiet=telling.quiet)
-        return
-    if not totals.due and totals.untimed:
-        return
-    say(_in_words(counted, totals, encoder.noun, destination, telling), quiet=telling.quiet)
-    if note := encoder.time_note(time.time()):
-        say(note, quiet=telling.quiet)
+
+    def __init__(self, asked: Request) -> None:
+        self.counted = ReplayCounts()
+        self.sender: Sender | None = None
+        self._asked, self._is_told = asked, False
+
+    def open(self) -> Sender:
+        """Load the app and look for the server. Raises AppError, OptionError, UnreachableError."""
+        from logstatsd.cli import sender  # noqa: PLC0415 - not before there is a line to send
+
+        self.sender = sender.Sender(self._asked, self.counted)
+        return self.sender
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            if error and not self._is_told and not isinstance(error, BrokenPipeError):
+                self._settle(error)
+                self.tell(error)
+        finally:
+            if self.sender:
+                self.sender.close()
+
+    def _settle(self, error: BaseException) -> None:
+        if self.sender and isinstance(error, LogstatsdError) and not isinstance(error, UndeliveredError):
+            self.sender.finish()
+        if self.sender:
+            self.sender.encoder.abandon()
+
+    def tell(self, failure: BaseException | None = None) -> None:
+        """Say what was done, and a note on time where it matters."""
+        self._is_told = True
+        telling, encoder = self._asked.telling, self.sender.encoder if self.sender else None
+        totals = encoder.totals() if encoder else NOTHING
+        # A failed run that has sent something says so also when quiet; this error has the numbers itself.
+        numbered = failure is None or isinstance(failure, UndeliveredError)
+        quiet = telling.quiet and (numbered or not totals.due)
+        if telling.as_json:
+            self._print(totals, failure)
+        if self.sender is None:
+            say("nothing new", quiet=quiet or failure is not None)
+        elif totals.due or not (failure or totals.untimed):
+            say(_in_words(self.counted, totals, self.sender, telling), quiet=quiet)
+        if encoder and totals.due and (note := encoder.time_note(time.time())):
+            say(note, quiet=telling.quiet)
+
+    def _print(self, totals: Totals, failure: BaseException | None) -> None:
+        text = json.dumps(replay_as_json(self.counted, totals))
+        try:
+            click.echo(text, file=sys.stderr if self._asked.telling.dry_run else None)
+        except OSError:
+            say(text)  # stdout takes no more, as on a full disk: this is where a person still looks
+            if failure is None:
+                raise
 
 
-def _in_words(counted: ReplayCounts, totals: Totals, noun: str, destination: str, telling: Telling) -> str:
+def _in_words(counted: ReplayCounts, totals: Totals, sender: Sender, telling: Telling) -> str:
     lines = counted.lines
     rejected = f", {lines.rejected.total():,} rejected" if lines.rejected else ""
     untimed = f", {totals.untimed:,} without a duration" if totals.untimed else ""
     folded = f", {totals.folded:,} of them folded into overflow" if totals.folded else ""
-    unconfirmed = (
-        f"; delivery of {totals.unconfirmed:,} unconfirmed: nobody can see a remote UDP receiver's losses"
-        if totals.unconfirmed
-        else ""
+    why = (
+        "the server went away, or stopped, before it had read them"
+        if totals.unanswered
+        else "nobody can see a remote UDP receiver's losses"
     )
-    done = "printed, not sent," if telling.dry_run else f"sent to {destination}"
+    unconfirmed = f"; delivery of {totals.unconfirmed:,} unconfirmed: {why}" if totals.unconfirmed else ""
+    done = "printed, not sent," if telling.dry_run else f"sent to {sender.sink.name}"
     return (
-        f"{lines.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} {noun} "
-        f"{done} in {totals.series:,} series{folded}, {counted.seconds:.1f} s{unconfirmed}"
+        f"{lines.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} "
+        f"{sender.encoder.noun} {done} in {totals.series:,} series{folded}, "
+        f"{counted.seconds:.1f} s{unconfirmed}"
     )
 
 

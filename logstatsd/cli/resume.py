@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
 from logstatsd.cli.heartbeat import Heartbeat, Pulse
 from logstatsd.cli.options import HALF_OF_MANY
-from logstatsd.cli.outcome import NOTHING, ReplayCounts, conclude
+from logstatsd.cli.outcome import NOTHING, Account
 from logstatsd.cli.reading import followed
 from logstatsd.cli.request import BATCH_LINES, Request
 from logstatsd.delivery.encoders import ENCODERS
@@ -36,15 +36,16 @@ def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) ->
     logs, destination = followed(paths), asked.destination.name()
     path = options.checkpoint or default_path(options.state_dir, paths, destination)
     with (
+        Account(asked) as account,
         Store(path, destination, wait=options.wait) as store,
         Control() as control,
         signals.stoppable(control.stop, control.reopen) as stopped,
     ):
         states = {log: _known(log, store, options, quiet=asked.telling.quiet) for log in logs}
-        delivery, failure = _Delivery(store, asked), None
+        delivery, failure = _Delivery(store, asked, account), None
         metrics = delivery.send_self_metrics if options.self_metrics else None
         heartbeat = Heartbeat(quiet=asked.telling.quiet, send_metrics=metrics) if options.follow else None
-        try:
+        with delivery:
             try:
                 for portion in _unread(states, control, options):
                     if portion is not None:
@@ -58,8 +59,6 @@ def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) ->
             except LogstatsdError as error:
                 failure = error
             delivery.conclude(failure)
-        finally:
-            delivery.close()
     return stopped.exit_code
 
 
@@ -119,17 +118,29 @@ class _Delivery:
     lines fit again: the checkpoint does not move past lines that the right format could still read.
     """
 
-    def __init__(self, store: Store, asked: Request) -> None:
-        self._store, self._asked = store, asked
+    def __init__(self, store: Store, asked: Request, account: Account) -> None:
+        self._store, self._asked, self._account = store, asked, account
         self._limit = asked.lines.limit(HALF_OF_MANY)
-        self._sender: Sender | None = None
         self._held: dict[str, list[_Held]] = {}
-        self.counted = ReplayCounts()
+        self._remembered = 0
+
+    @property
+    def _sender(self) -> Sender | None:
+        return self._account.sender
 
     @property
     def pulse(self) -> Pulse:
         """How far it has come."""
-        return self._sender.pulse if self._sender else Pulse(self.counted.lines, NOTHING)
+        return self._sender.pulse if self._sender else Pulse(self._account.counted.lines, NOTHING)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Say how much the next run sends again, where this one fails."""
+        again = self.pulse.totals.due - self._remembered
+        if error and again:
+            say(f"the checkpoint stays before the last {again:,} timings: the next run sends them again")
 
     def take(self, portion: Portion) -> None:
         """Send a portion, and move the checkpoint past it: a run that is killed repeats one, at most.
@@ -155,13 +166,10 @@ class _Delivery:
         chunk = portion.chunk
         if not chunk.data:
             return Batch()
-        if self._sender is None:
-            from logstatsd.cli import sender  # noqa: PLC0415 - not before there is a line to send
-
-            self._sender = sender.Sender(self._asked, self.counted)
+        sender = self._sender or self._account.open()
         data = self._store.checkpoint.logs[portion.log].format
         known = LogFormat.from_data(data) if data else None
-        return self._sender.scan(portion.log, chunk.data, chunk.offset, known)
+        return sender.scan(portion.log, chunk.data, chunk.offset, known)
 
     def _send(self, log: str) -> None:
         """Send what is held of a log, flush, and move its checkpoint."""
@@ -176,32 +184,26 @@ class _Delivery:
                 state = state._replace(format=asdict(log_format))
             self._sender.flush()
         self._store.save(self._store.checkpoint.with_log(log, state))
+        self._remembered = self.pulse.totals.due
 
     def conclude(self, failure: LogstatsdError | None) -> None:
         """Say what was done. Raises the failure, or UndeliveredError where it was not all delivered."""
-        telling = self._asked.telling
-        if self._sender is None:
-            if failure:
-                raise failure
-            conclude(self.counted, None, "", telling)
-            return
-        sender = self._sender
         try:
             for log in [*self._held] if failure is None else []:
                 self._send(log)
         except LogstatsdError as error:
             failure = error
-        failure = failure or sender.finish()
-        say_rejected(self.counted.lines)
-        if not telling.quiet:
-            say_unproven(sender.settler)
-            sender.outcomes.tell(sender.router, self._asked.app)
-        sender.conclude()
+        for held in self._held.values():
+            for each in held:
+                self._account.counted.lines.add(each.batch.counts)
+        if self._sender:
+            failure = failure or self._sender.finish()
+            say_rejected(self._account.counted.lines)
+            if not self._asked.telling.quiet:
+                say_unproven(self._sender.settler)
+                self._sender.outcomes.tell(self._sender.router, self._asked.app)
         if failure:
             raise failure
-        sender.refuse_untimed()
-
-    def close(self) -> None:
-        """Let go of the server."""
         if self._sender:
-            self._sender.close()
+            self._sender.refuse_untimed()
+        self._account.tell()

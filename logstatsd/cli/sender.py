@@ -9,7 +9,6 @@ from logstatsd.cli.heartbeat import Pulse
 from logstatsd.cli.inputs import load_app
 from logstatsd.cli.labelling import Outcomes
 from logstatsd.cli.log_scanners import LogScanners
-from logstatsd.cli.outcome import ReplayCounts, conclude
 from logstatsd.delivery.encoders import make_encoder
 from logstatsd.delivery.self_metrics import SelfMetrics
 from logstatsd.errors import FormatError, UndeliveredError
@@ -17,6 +16,7 @@ from logstatsd.formats.duration_advice import duration_advice
 from logstatsd.model.filters import Excluded
 
 if TYPE_CHECKING:
+    from logstatsd.cli.outcome import ReplayCounts
     from logstatsd.cli.request import Request
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Batch
@@ -35,7 +35,7 @@ class Sender:
         naming = asked.metrics.naming(self.router)
         self.sink = asked.destination.open(dry_run=asked.telling.dry_run)
         encoding = asked.metrics.encoding(asked.speed)
-        self._encoder = make_encoder(asked.metrics.chosen_encoder, naming, self.sink, encoding)
+        self.encoder = make_encoder(asked.metrics.chosen_encoder, naming, self.sink, encoding)
         self._excluded = Excluded(asked.lines.exclude)
         self._scanners = LogScanners(
             self.router, asked.formats, bucket_s=asked.bucket_s, quiet=asked.telling.quiet
@@ -58,14 +58,14 @@ class Sender:
         self.counted.lines.add(batch.counts)
         self.counted.lines.excluded += self._excluded.take_out(batch)
         self.outcomes.add(batch)
-        self._encoder.add(batch)
+        self.encoder.add(batch)
         if batch.period.last_s is not None:
             self.lag_s = time.time() - batch.period.last_s
 
     @property
     def pulse(self) -> Pulse:
         """How far it has come."""
-        return Pulse(self.counted.lines, self._encoder.totals(), self.lag_s)
+        return Pulse(self.counted.lines, self.encoder.totals(), self.lag_s)
 
     def send_self_metrics(self, pulse: Pulse) -> None:
         """Send what has come since the last time, as metrics about itself; they count as no timings."""
@@ -74,19 +74,15 @@ class Sender:
 
     def flush(self) -> None:
         """Return once the fate of all that was sent is known. Raises UndeliveredError."""
-        self._encoder.flush()
+        self.encoder.flush()
 
     def finish(self) -> UndeliveredError | None:
         """Send what was held back; returns what went wrong, if anything did."""
         try:
-            totals = self._encoder.finish()
+            totals = self.encoder.finish()
         except UndeliveredError as error:
             return error
         return UndeliveredError(f"{self.sink.name}: {totals}") if totals.dropped else None
-
-    def conclude(self) -> None:
-        """Say what was sent."""
-        conclude(self.counted, self._encoder, self.sink.name, self._asked.telling)
 
     def refuse_untimed(self) -> None:
         """Raise FormatError for a log of which no stretch has durations."""

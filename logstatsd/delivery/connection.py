@@ -43,11 +43,14 @@ class Connection:
 
     def _open(self) -> None:
         transport = transports.connect(self._dial, self._timeout_s)
+        self.last_queue: Queue | None = None
         try:
-            self.last_queue: Queue | None = transport.queue()
+            self.last_queue = transport.queue()
         except OSError:
-            transport.close()
-            raise
+            # A connection that was taken and closed at once is there: what fails is the delivery.
+            if not isinstance(transport, transports.Stream):
+                transport.close()
+                raise
         self.transport: Transport = transport
 
     def look(self) -> Sight | None:

@@ -23,6 +23,8 @@ class Ledger:
         self.sent = 0
         self.dropped = 0
         self.unconfirmed = 0
+        self.unanswered = 0
+        """Of the unconfirmed, those that a connection could have confirmed, and did not."""
         self.in_flight_bytes = 0
         self._in_flight: deque[Payload] = deque()
 
@@ -56,12 +58,17 @@ class Ledger:
         for _ in range(min(datagrams, len(self._in_flight))):
             self.dropped += self.return_newest().values
 
-    def settle(self, *, confirmed: bool) -> None:
-        """Count all that is in flight as sent, or as unconfirmed."""
+    def settle(self, *, confirmed: bool, unanswered: bool = False) -> None:
+        """Count all that is in flight as sent, or as unconfirmed; and that as `unanswered` where it is so."""
         values = sum(payload.values for payload in self._in_flight)
         self._in_flight.clear()
         self.in_flight_bytes = 0
         if confirmed:
             self.sent += values
         else:
-            self.unconfirmed += values
+            self.doubt(values, unanswered=unanswered)
+
+    def doubt(self, values: int, *, unanswered: bool) -> None:
+        """Count values as unconfirmed."""
+        self.unconfirmed += values
+        self.unanswered += values if unanswered else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self
 
 from logstatsd.delivery import transports
@@ -51,6 +52,14 @@ class Sink:
     def flush(self) -> None:
         """Return once the fate of everything sent is known, as far as it can be. Raises UndeliveredError."""
 
+    def abandon(self) -> None:
+        """Count what is in flight, without waiting for its fate: the run ends at once."""
+
+    def refuse_unanswered(self) -> None:
+        """Raise UndeliveredError where a connection could have told that all was read, and did not."""
+        if self.ledger.unanswered:
+            raise UndeliveredError(f"the server at {self.name} went away before it had read what it was sent")
+
     def close(self) -> None:
         """Close the connection."""
 
@@ -96,6 +105,8 @@ class SocketSink(Sink):
         self._connection = Connection(name, dial, timeout_s)
         self._pace = Pace(rate)
         self._pace.adapt(self._connection)
+        self._broken_s: float | None = None
+        self._sent_when_broken = 0
         self.payload_bytes = self._connection.transport.payload_bytes
 
     def send(self, payload: bytes, values: int) -> None:
@@ -114,6 +125,9 @@ class SocketSink(Sink):
         except UndeliveredError:
             self.ledger.dropped += sum(item.values for item in waiting)
             raise
+        except KeyboardInterrupt:  # the first may have left just then
+            self.ledger.doubt(waiting[0].values if waiting else 0, unanswered=False)
+            raise
 
     def flush(self) -> None:
         ours, all_of_it = Patience(self._timeout_s), Patience(self._timeout_s)
@@ -129,9 +143,16 @@ class SocketSink(Sink):
             if not all_of_it.lasts(backlog_bytes):
                 raise self._stalled()
             if not ours.lasts(self.ledger.in_flight_bytes):
+                if self._connection.transport.is_ours_alone:
+                    raise self._stalled()
                 # It takes what others send as well, and is never done: which part is ours, nobody can tell.
                 self.ledger.settle(confirmed=False)
             ours.nap()
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self._look()
+        self.ledger.settle(confirmed=False, unanswered=self._connection.transport.answers)
 
     def close(self) -> None:
         self._connection.close()
@@ -155,7 +176,7 @@ class SocketSink(Sink):
             return 0
         if seen.replaced:
             # What the receiver before it had not read, nobody knows.
-            self.ledger.settle(confirmed=False)
+            self.ledger.settle(confirmed=False, unanswered=True)
         elif seen.lost_datagrams:
             # What the kernel says it lost is what came last.
             self.ledger.lose_newest(seen.lost_datagrams)
@@ -166,13 +187,14 @@ class SocketSink(Sink):
     def _recover(self, error: OSError, waiting: list[Payload], give_up_s: float) -> None:
         """Connect again after a failed send, and put what came back before what still waits."""
         if isinstance(error, transports.CutOffError):
-            self.ledger.unconfirmed += waiting.pop(0).values
+            self.ledger.doubt(waiting.pop(0).values, unanswered=True)
         if error.errno == errno.EAGAIN:
             raise self._stalled()
         if error.errno == errno.EMSGSIZE:
             self.ledger.dropped += waiting.pop(0).values
             return
         waiting[:0] = self._abandon(error)
+        self._refuse_endless_breaks()
         self._connection.reopen(give_up_s)
         self._pace.adapt(self._connection)
 
@@ -180,11 +202,22 @@ class SocketSink(Sink):
         """Give up what a server that is gone had not read, and return the payload that came back."""
         sent_back = self._connection.sent_back(error)
         returned = [self.ledger.return_newest()] if sent_back and self.ledger else []
-        self.ledger.settle(confirmed=False)
+        self.ledger.settle(confirmed=False, unanswered=self._connection.transport.answers)
         return returned
 
+    def _refuse_endless_breaks(self) -> None:
+        """Raise UndeliveredError where one connection after the other breaks, and none confirms anything."""
+        now, answers = time.monotonic(), self._connection.transport.answers
+        if self._broken_s is None or self.ledger.sent != self._sent_when_broken or not answers:
+            self._broken_s, self._sent_when_broken = now, self.ledger.sent
+        elif now - self._broken_s > self._timeout_s:
+            raise UndeliveredError(
+                f"the server at {self.name} takes connections and closes them, and has read nothing"
+                f" for {self._timeout_s:g} s"
+            )
+
     def _stalled(self) -> UndeliveredError:
-        self.ledger.settle(confirmed=False)
+        self.ledger.settle(confirmed=False, unanswered=True)
         return UndeliveredError(
             f"the StatsD server at {self.name} has taken nothing for {self._timeout_s:g} s"
         )

@@ -22,6 +22,7 @@ UDP_BYTES = 1432
 UNIX_BYTES = 8192
 
 _PROBE_S = 0.2
+_ANSWER_BYTES, _MOST_ANSWERS = 1 << 16, 16
 
 
 class CutOffError(OSError):
@@ -34,6 +35,10 @@ class Transport:
     payload_bytes = UNIX_BYTES
     confirms = True
     """Whether what left here without an error has reached the server's host."""
+    answers = True
+    """Whether it can be seen here what the server's host, or the server, has taken."""
+    is_ours_alone = True
+    """Whether the queue that is seen holds nothing that others have sent."""
     bounces = False
     """Whether a refused send means that exactly the payload before it came back."""
     capacity_bytes: int | None = None
@@ -75,11 +80,12 @@ class Udp(Transport):
 
     payload_bytes = UDP_BYTES
     confirms = False
+    is_ours_alone = False
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         super().__init__(sock, timeout_s)
         self._watched = queues.UdpReceiver(sock)
-        self.bounces = bool(self._watched)
+        self.answers = self.bounces = bool(self._watched)
         self.capacity_bytes = self._watched.capacity_bytes if self._watched else None
 
     def check(self) -> None:
@@ -124,15 +130,27 @@ class UnixDatagram(Transport):
         return stat.st_dev, stat.st_ino, stat.st_ctime_ns
 
 
-class _Stream(Transport):
+class Stream(Transport):
+    """A connection that the server accepts, and may close again at any time."""
+
     def queue(self) -> Queue | None:
-        with suppress(BlockingIOError):
-            if not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
+        queue = self._waiting()
+        # Only now: what a server that is gone had not read, the kernel does not count any more.
+        self._check_open()
+        return queue
+
+    def _waiting(self) -> Queue | None:
         return super().queue()
 
+    def _check_open(self) -> None:
+        """Fail where the server has closed the connection, whatever it has said before."""
+        with suppress(BlockingIOError):
+            for _ in range(_MOST_ANSWERS):
+                if not self._sock.recv(_ANSWER_BYTES, socket.MSG_DONTWAIT):
+                    raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
 
-class UnixStream(_Stream):
+
+class UnixStream(Stream):
     """A stream in which each payload follows its length: 32 bits, little-endian.
 
     https://docs.datadoghq.com/developers/dogstatsd/unix_socket
@@ -143,7 +161,7 @@ class UnixStream(_Stream):
         self._sock.sendall(struct.pack("<I", len(payload)) + payload)
 
 
-class Tcp(_Stream):
+class Tcp(Stream):
     """Lines of plain text over TCP."""
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
@@ -161,8 +179,8 @@ class Tcp(_Stream):
                     raise
                 raise CutOffError(error.errno, error.strerror) from None
 
-    def queue(self) -> Queue | None:
-        queue = super().queue()
+    def _waiting(self) -> Queue | None:
+        queue = super()._waiting()
         if queue is None or not self._local:
             return queue
         # Acknowledged is not read: of a server on this host, the kernel tells what it has not read yet.

@@ -49,6 +49,8 @@ class Totals(NamedTuple):
     """Unix seconds of the oldest request whose values were sent."""
     historical: int = 0
     """Points with a time more than an hour old."""
+    unanswered: int = 0
+    """Of the unconfirmed, those that a connection could have confirmed, and did not."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.due:,} values delivered"]
@@ -126,11 +128,16 @@ class Encoder:
         with self._counting():
             self._packer.flush()
             self._sink.flush()
+            self._sink.refuse_unanswered()
 
     def finish(self) -> Totals:
         """Send whatever was held back, flush, and return the totals. Raises UndeliveredError."""
         self.flush()
         return self.totals()
+
+    def abandon(self) -> None:
+        """Count what is in flight, as far as its fate is known now; nothing more is sent."""
+        self._sink.abandon()
 
     def totals(self) -> Totals:
         """Count what became of all that was due so far; whatever is not known to have left is dropped."""
@@ -145,6 +152,7 @@ class Encoder:
             folded=self._known.folded,
             oldest_s=self._oldest_s,
             historical=self._historical,
+            unanswered=self._sink.ledger.unanswered,
         )
 
     @contextmanager
