@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.cli import signals
@@ -46,7 +47,7 @@ def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) ->
         heartbeat = Heartbeat(quiet=asked.telling.quiet, send_metrics=metrics) if options.follow else None
         try:
             try:
-                for portion in _unread(states, control, options):
+                for portion in _unread(states, control, options, quiet=asked.telling.quiet):
                     if portion is not None:
                         delivery.take(portion)
                     if heartbeat:
@@ -83,24 +84,32 @@ def _known(log: str, store: Store, options: ResumeOptions, *, quiet: bool) -> Lo
     state = store.checkpoint.logs.get(log)
     if state is None:
         awaited = options.follow and not os.path.exists(log)  # noqa: PTH110
-        state = LogState() if awaited else start(log, options.from_)
+        state = LogState() if awaited else start(log, options.begins_at)
         store.save(store.checkpoint.with_log(log, state))
-        how = "not there yet, waiting for it" if awaited else f"first run, from its {options.from_}"
+        how = "not there yet, waiting for it" if awaited else f"first run, from its {options.begins_at}"
+        if options.skips_by_default and not awaited:
+            how += "; --from start sends what it holds already"
         say(f"{log}: {how}", quiet=quiet)
     return state
 
 
 def _unread(
-    states: Mapping[str, LogState], control: Control, options: ResumeOptions
+    states: Mapping[str, LogState], control: Control, options: ResumeOptions, *, quiet: bool
 ) -> Iterator[Portion | None]:
     """The lines that were not sent yet, in portions; None where there are none for now."""
     if options.follow:
-        yield from follow(states, control, say, max_lines=BATCH_LINES, until_eof=options.until_eof)
+        remark = partial(say, quiet=quiet)
+        until_eof = options.until_eof
+        yield from follow(states, control, say, remark=remark, max_lines=BATCH_LINES, until_eof=until_eof)
         return
     for log, state in states.items():
-        with resume(log, state) as plan:
-            yield from plan.portions(max_lines=BATCH_LINES, until_eof=options.until_eof)
-        for note in plan.notes:
+        with resume(log, state) as reading:
+            for note in reading.plan.notes:
+                say(note)
+            for remark_text in reading.plan.remarks:
+                say(remark_text, quiet=quiet)
+            yield from reading.portions(max_lines=BATCH_LINES, until_eof=options.until_eof)
+        for note in reading.notes[len(reading.plan.notes) :]:
             say(note)
 
 
