@@ -51,8 +51,8 @@ MODES = {
 """The ways of logrotate, and what its configuration says of each."""
 RACE, ANONYMISED = "copytruncate race", "create, then anonymised"
 WAYS = [*MODES, RACE, ANONYMISED]
-"""All ways of rotating: also copies and truncations so fast that as many bytes are written again meanwhile, and
-rotated files that are rewritten in place or anew, without addresses."""
+"""All ways of rotating: also copies and truncations so fast that as many bytes are written again meanwhile,
+and rotated files that are rewritten in place or anew, without addresses."""
 # One line a number: nginx's combined format with the number as $request_time, in milliseconds.
 WRITER = r"""
 import os, signal, sys, time
@@ -74,7 +74,7 @@ while not stop:
 print(number)
 """
 PROGRESS = re.compile(
-    r"behind$|nothing new$|^\d[\d,]* (lines|requests|timings)|first run|: ended by|sent to|^[\d,]+ sent"
+    r"behind$|nothing new$|^\d[\d,]* (lines|requests|timings)|first run|^StatsD timings carry"
 )
 NUMBER = re.compile(rb" (\d+)\.(\d{3})$", re.MULTILINE)
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
@@ -122,12 +122,7 @@ class Figures:
 
 
 class Reader(Protocol):
-    """The command under test, for a log in a directory, and what it has delivered so far.
-
-    `start_s` is about how long it takes to begin.
-    """
-
-    start_s: float
+    """The command under test, for a log in a directory, and what it has delivered so far."""
 
     def __init__(self, directory: Path) -> None: ...
     def command(self, *, follows: bool) -> list[str]: ...
@@ -137,8 +132,6 @@ class Reader(Protocol):
 
 class StandIn:
     """consumer.py, which appends to a file; a mark is its size."""
-
-    start_s = 0.0
 
     def __init__(self, directory: Path) -> None:
         self.out = directory / "out"
@@ -162,8 +155,6 @@ class StandIn:
 
 class Replay:
     """`logstatsd replay`, which delivers to a socket of ours; a mark is the number of timings that came."""
-
-    start_s = 0.0
 
     def __init__(self, directory: Path) -> None:
         self.came = array("q")
@@ -237,14 +228,16 @@ def campaign(
     command = [sys.executable, "-c", WRITER, str(log), str(lines_per_s)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     # What was rotated before the very first run is not for it to read.
-    subprocess.run(reader.command(follows=False), check=True)
+    began_s = time.monotonic()
+    subprocess.run(reader.command(follows=False), check=True, capture_output=True)
+    start_s = time.monotonic() - began_s
     stop = threading.Event()
     rotating = threading.Thread(target=_rotate, args=(mode, directory, writer.pid, chance, stop, figures))
     rotating.start()
     marks, told = [0, reader.mark()], [[]]
     try:
         while figures.kills < kills:
-            killed, notes = _run_and_kill(reader, directory, chance)
+            killed, notes = _run_and_kill(reader, directory, chance, start_s)
             figures.kills += killed
             told.append(notes)
             marks.append(reader.mark())
@@ -304,13 +297,18 @@ def _anonymise(path: Path, *, anew: bool) -> None:
             file.write(content)
 
 
-def _run_and_kill(reader: Reader, directory: Path, chance: random.Random) -> tuple[int, list[str]]:
-    """Start a run and kill it at a random moment, if it has not ended by then: the kills, and its notes."""
+def _run_and_kill(
+    reader: Reader, directory: Path, chance: random.Random, start_s: float
+) -> tuple[int, list[str]]:
+    """Start a run and kill it at a random moment, if it has not ended by then: the kills, and its notes.
+
+    `start_s` is about how long it takes to begin.
+    """
     command = reader.command(follows=chance.random() < 0.7)
     errors = directory / "stderr"
     with errors.open("wb") as stderr:
         run = subprocess.Popen(command, stderr=stderr)
-    time.sleep(chance.uniform(0.05, 0.6) + reader.start_s)
+    time.sleep(chance.uniform(0.05, start_s + 0.6))
     run.kill()
     status = run.wait()
     notes = _told(errors.read_text())
