@@ -129,11 +129,11 @@ def _new_generations(scene: Scene, found: Mapping[Position, Match], *, goes_on: 
     Those came after it, and are not copies of what was read; else only those that had no line in them.
     """
     held = 0
-    horizon_ns, taken = scene.horizon_ns, [one.file for one in found.values()]
+    taken = [one.file for one in found.values()]
     for file in scene.files:
         if file.live or file in taken:
             continue
-        newer = goes_on and file.identity not in scene.state.known and file.is_newer_than(horizon_ns)
+        newer = goes_on and scene.may_be_unread(file)
         late = file.size and _blank(scene, file) is not None
         if (newer or late) and file.is_readable and not _is_copy(scene, file):
             _ = file.head
@@ -163,18 +163,22 @@ def _is_copy(scene: Scene, file: LogFile) -> bool:
 
 def _state(scene: Scene, outcome: Outcome, spans: Sequence[Span]) -> LogState:
     """Make the state before anything is read: where the files that were found are, and what is known."""
-    positions = worth_keeping([*_positions(scene, outcome)], spans)
+    positions = (*_positions(scene, outcome),)
     state, live = scene.state._replace(positions=positions), scene.live
+    state = state.with_positions(worth_keeping(positions, spans))
     if outcome.newest is None:  # it is not looked for again
         state = state._replace(since_ns=scene.horizon_ns)
     if live and state.truncated != live.key:
         state = state._replace(truncated=live.key if is_truncated(scene, outcome) else None)
-    passed = {id(file) for file in (*outcome.new, *(one.file for one in outcome.found.values()))}
-    rotated = [file for file in scene.files if file.named and not file.live and id(file) not in passed]
+    read = {id(file) for file in (*outcome.new, *(one.file for one in outcome.found.values()))}
     known = {
         file.identity
-        for file in rotated
-        if file.identity in state.known or not (file.problem or file.is_newer_than(scene.horizon_ns))
+        for file in scene.files
+        if (file.named and not file.live)
+        and (
+            file.identity in state.known
+            or not (id(file) in read or file.problem or scene.may_be_unread(file))
+        )
     }
     return state._replace(known=frozenset(known))
 

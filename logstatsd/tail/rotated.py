@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -16,7 +15,7 @@ from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
 from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.paths import split_rotation, unreadable
-from logstatsd.tail.checkpoint import IDENTITY_LENGTH, TAIL_BYTES, Lines, Point, Position, tail_hash
+from logstatsd.tail.checkpoint import TAIL_BYTES, Lines, Point, Position, tail_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -153,8 +152,7 @@ class LogFile:
     @cached_property
     def identity(self) -> str:
         """What it is known by, without a look into it, as long as it is not written to."""
-        told = f"{self.device} {self.inode} {self.size}".encode()
-        return hashlib.blake2b(told, digest_size=IDENTITY_LENGTH // 2).hexdigest()
+        return self.position().identity
 
     def is_newer_than(self, mtime_ns: int) -> bool:
         """Whether it was changed at that time or later; a copy's time may have lost its fraction."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from logstatsd.tail.rotated import LogFile
 
 
+ABSURD_NS = 946_684_800 * 1_000_000_000
+"""A time before the year 2000 tells nothing: a machine without a clock, or a mistaken `touch`."""
+
+
 class Scene(NamedTuple):
     """The basis of a plan: the state as it was saved, and the files that are there now, oldest first."""
 
@@ -47,6 +51,11 @@ class Scene(NamedTuple):
         last = self.state.newest
         told = last.mtime_ns - SLACK_NS if last and last.mtime_ns <= time.time_ns() else 0
         return max(self.state.since_ns, told)
+
+    def may_be_unread(self, file: LogFile) -> bool:
+        """Whether a rotated file came after what was read, as far as its time and the state tell."""
+        timely = file.is_newer_than(self.horizon_ns) or file.mtime_ns < ABSURD_NS
+        return timely and file.identity not in self.state.known
 
     @property
     def read(self) -> list[Position]:
