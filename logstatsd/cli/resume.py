@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
@@ -15,8 +15,9 @@ from logstatsd.cli.outcome import NOTHING, ReplayCounts, conclude
 from logstatsd.cli.reading import followed
 from logstatsd.cli.request import BATCH_LINES, Request
 from logstatsd.delivery.encoders import ENCODERS
-from logstatsd.errors import LogstatsdError, OptionError
+from logstatsd.errors import LogstatsdError, OptionError, StateError
 from logstatsd.formats.logformat import LogFormat
+from logstatsd.formats.servers import SERVERS
 from logstatsd.model.batch import Batch
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.tail.checkpoint import LogState, Store, default_path
@@ -25,6 +26,7 @@ from logstatsd.tail.resume import resume, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from logstatsd.cli.replay import ResumeOptions
     from logstatsd.cli.sender import Sender
@@ -113,6 +115,19 @@ def _unread(
             say(note)
 
 
+def _format_kept(data: Any, path: Path) -> LogFormat:
+    """Make the format that the checkpoint holds. Raises StateError where it is none."""
+    try:
+        kept = LogFormat.from_data(data)
+        texts = (kept.name, kept.layout, kept.server, kept.escape, *kept.envelopes, *sum(kept.assigned, ()))
+        if not all(isinstance(text, str) for text in texts) or kept.server not in SERVERS:
+            raise TypeError(data)
+        _ = kept.tokens
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
+        raise StateError(f"{path}: is not a checkpoint, and is left as it is; give another path") from None
+    return kept
+
+
 class _Held(NamedTuple):
     """A portion, tallied and not sent yet, since most of its lines were rejected."""
 
@@ -169,7 +184,7 @@ class _Delivery:
 
             self._sender = sender.Sender(self._asked, self.counted)
         data = self._store.checkpoint.logs[portion.log].format
-        known = LogFormat.from_data(data) if data else None
+        known = _format_kept(data, self._store.path) if data else None
         return self._sender.scan(portion.log, chunk.data, chunk.offset, known)
 
     def _send(self, log: str) -> None:

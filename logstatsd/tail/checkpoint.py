@@ -26,7 +26,7 @@ TAIL_BYTES = 4096
 """How many of the bytes before an offset are hashed to know a file again."""
 KEPT_POINTS = 5
 KEPT_FILES = 8
-IDENTITY_LENGTH = 12
+IDENTITY_LENGTH = 20
 _MAX_BYTES = 16 << 20
 _MOST_OFFSET = (1 << 63) - 1
 
@@ -68,12 +68,6 @@ class Position(NamedTuple):
         """The place to read on from, in uncompressed bytes."""
         return self.points[-1].offset if self.points else 0
 
-    @property
-    def identity(self) -> str:
-        """What the file is known by, without a look into it, as long as it is not written to."""
-        told = f"{self.device} {self.inode} {self.size}".encode()
-        return hashlib.blake2b(told, digest_size=IDENTITY_LENGTH // 2).hexdigest()
-
     def moved(self, *points: Point) -> Position:
         """Give this file's position after more `points`; the first and the latest few are remembered."""
         first, *rest = *self.points, *points
@@ -105,11 +99,6 @@ class LogState(NamedTuple):
         """What is worth saving by itself: not that a file that is still written to has grown."""
         positions = [position._replace(size=0, mtime_ns=0) for position in self.positions]
         return self.since_ns, positions, self.known, self.truncated
-
-    def with_positions(self, positions: tuple[Position, ...]) -> LogState:
-        """Give the same state with these positions; files of which a line was read stay known."""
-        dropped = {one.identity for one in self.positions if one.points} - {one.identity for one in positions}
-        return self._replace(positions=positions, known=self.known | dropped)
 
     def with_position(self, at: int, position: Position) -> LogState:
         """Give the same state with one position exchanged."""
@@ -308,7 +297,7 @@ def _decoded(path: Path, content: bytes) -> Checkpoint:
         if (version := _int(data["version"])) <= VERSION:
             logs = {_str(log): _state(entry) for log, entry in data["logs"].items()}
             return Checkpoint(_str(data["destination"]), logs)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise StateError(f"{path}: is not a checkpoint, and is left as it is; give another path") from None
     raise StateError(
         f"{path}: was written by a newer logstatsd (version {version}); use that, or another path"

@@ -60,8 +60,7 @@ class Reading:
         if span.fresh:
             others = [one for one in self.state.positions if one.points or not span.file.is_same_file(one)]
             positions = (*others, span.position)
-            kept = worth_keeping(positions, self._left)
-            self.state = self.state._replace(positions=positions).with_positions(kept)
+            self.state = self.state._replace(positions=worth_keeping(positions, self._left))
 
     def _end(self, span: Span) -> None:
         """Close a file that was read, unless it is the newest, which may get late lines."""

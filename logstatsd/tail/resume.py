@@ -37,13 +37,21 @@ def start(log: str, at: str = "start") -> LogState:
     try:
         rotated = [file for file in files if not file.live]
         since_ns = min(max((file.mtime_ns + 1 for file in rotated), default=0), time.time_ns())
-        state = LogState(since_ns=since_ns, known=frozenset(file.identity for file in rotated))
+        state = LogState(since_ns=since_ns, known=frozenset(filter(None, map(identity_of, rotated))))
         tail = files[-1].last_line_end() if at == "end" and files[-1].live else START
         if not tail.offset:
             return state
         return state._replace(positions=(files[-1].position(tail.point)._replace(lines=None),))
     finally:
         close_all(files)
+
+
+def identity_of(file: LogFile) -> str:
+    """Look into a file for its identity; nothing where it cannot be read now."""
+    try:
+        return file.identity
+    except (OvertakenError, InputError):
+        return ""
 
 
 def resume(log: str, state: LogState, held: Sequence[LogFile] = ()) -> Reading:
@@ -109,10 +117,11 @@ def _match_all(scene: Scene, newest: Match | None) -> dict[Position, Match]:
     """Find the files of all positions, in their order; no file is taken for two."""
     found: dict[Position, Match] = {}
     taken = [newest.file] if newest else []
-    unknown = [file for file in scene.files if file.identity not in scene.state.known]
+    unknown = [file for file in scene.files if file.number not in scene.known_numbers]
     for position in scene.read[:-1]:
-        free = [file for file in unknown if file not in taken]
-        if late := match_earlier(position, free, scene.read):
+        same = [file for file in scene.files if file.is_same_file(position) and file not in taken]
+        others = [file for file in unknown if file not in taken]
+        if late := match_earlier(position, [*same, *others], scene.read):
             found[position] = late
             taken.append(late.file)
     if newest:
@@ -165,22 +174,24 @@ def _state(scene: Scene, outcome: Outcome, spans: Sequence[Span]) -> LogState:
     """Make the state before anything is read: where the files that were found are, and what is known."""
     positions = (*_positions(scene, outcome),)
     state, live = scene.state._replace(positions=positions), scene.live
-    state = state.with_positions(worth_keeping(positions, spans))
+    state = state._replace(positions=worth_keeping(positions, spans))
     if outcome.newest is None:  # it is not looked for again
         state = state._replace(since_ns=scene.horizon_ns)
     if live and state.truncated != live.key:
         state = state._replace(truncated=live.key if is_truncated(scene, outcome) else None)
-    read = {id(file) for file in (*outcome.new, *(one.file for one in outcome.found.values()))}
-    known = {
-        file.identity
-        for file in scene.files
-        if (file.named and not file.live)
-        and (
-            file.identity in state.known
-            or not (id(file) in read or file.problem or scene.may_be_unread(file))
-        )
-    }
-    return state._replace(known=frozenset(known))
+    return state._replace(known=frozenset(_known(scene, outcome, spans)))
+
+
+def _known(scene: Scene, outcome: Outcome, spans: Sequence[Span]) -> Iterator[str]:
+    """List the identities of the rotated files of which nothing is to be read any more."""
+    unread = {id(file) for file in (*outcome.new, *(span.file for span in spans))}
+    read = {id(one.file) for one in outcome.found.values()}
+    for file in scene.files:
+        if file.live or not file.named or file.problem or id(file) in unread:
+            continue
+        passed = id(file) in read or not scene.may_be_unread(file)
+        if passed and (identity := scene.known_numbers.get(file.number) or identity_of(file)):
+            yield identity
 
 
 def _positions(scene: Scene, outcome: Outcome) -> Iterator[Position]:

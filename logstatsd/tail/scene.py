@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.sources.compression import PLAIN
@@ -30,12 +32,18 @@ ABSURD_NS = 946_684_800 * 1_000_000_000
 """A time before the year 2000 tells nothing: a machine without a clock, or a mistaken `touch`."""
 
 
-class Scene(NamedTuple):
+@dataclass(frozen=True)
+class Scene:
     """The basis of a plan: the state as it was saved, and the files that are there now, oldest first."""
 
     log: str
     state: LogState
     files: Sequence[LogFile]
+
+    @cached_property
+    def known_numbers(self) -> dict[str, str]:
+        """The identities that are known, by the numbers of the files."""
+        return {identity[:12]: identity for identity in self.state.known}
 
     @property
     def live(self) -> LogFile | None:
@@ -55,7 +63,7 @@ class Scene(NamedTuple):
     def may_be_unread(self, file: LogFile) -> bool:
         """Whether a rotated file came after what was read, as far as its time and the state tell."""
         timely = file.is_newer_than(self.horizon_ns) or file.mtime_ns < ABSURD_NS
-        return timely and file.identity not in self.state.known
+        return timely and not (file.number in self.known_numbers and file.identity in self.state.known)
 
     @property
     def read(self) -> list[Position]:

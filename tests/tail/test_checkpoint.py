@@ -48,7 +48,7 @@ states = st.builds(
     positions,
     counts,
     st.none() | st.dictionaries(st.text(), st.text(), max_size=2),
-    st.frozensets(st.text("0123456789abcdef", min_size=12, max_size=12), max_size=3),
+    st.frozensets(st.text("0123456789abcdef", min_size=20, max_size=20), max_size=3),
     st.none() | st.tuples(counts, counts),
 )
 

@@ -293,3 +293,14 @@ class TestTimes:
         """Give a file the time of so long ago."""
         moment_ns = path.stat().st_mtime_ns - age_s * SECOND
         os.utime(path, ns=(moment_ns, moment_ns))
+
+    def test_a_new_file_of_the_number_and_size_of_a_removed_one_is_read(self, tmp_path: Path) -> None:
+        """Inodes are used again at once, and lines of one length give sizes that are equal."""
+        log = Resumed(tmp_path)
+        log.append(100, 109, to=".1")
+        log.append(201, 210)
+        assert log.run() == numbers(201, 210)
+        log.rename(".2")
+        log.beside(".1").write_text("\n".join(lines(301, 310)) + "\n")  # the same inode, and as many bytes
+        log.append(401, 410)
+        assert log.run() == [*numbers(301, 310), *numbers(401, 410)]
