@@ -61,9 +61,9 @@ class ResumeOptions(Options):
         help="The state directory. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/logstatsd or "
         "~/.local/state/logstatsd.",
     )  # fmt: skip
-    from_: str = option(
-        "--from", type=click.Choice(["start", "end"]), default="start", show_default=True,
-        help="Where the first run begins.",
+    from_: str | None = option(
+        "--from", type=click.Choice(["start", "end"]),
+        help="Where the first run begins. Default: the end with --follow, as `tail -F`, else the start.",
     )  # fmt: skip
     until_eof: bool = option(
         "--until-eof", is_flag=True, help="Send a rotated file's last line even without its newline."
@@ -83,6 +83,16 @@ class ResumeOptions(Options):
     def wanted(self) -> bool:
         """Whether the run is to go on where another stopped."""
         return bool(self.resume or self.checkpoint or self.follow)
+
+    @property
+    def begins_at(self) -> str:
+        """Where the first run begins: the "start" or the "end" of the log."""
+        return self.from_ or ("end" if self.follow else "start")
+
+    @property
+    def skips_by_default(self) -> bool:
+        """Whether the first run passes over what the log holds, although nobody asked for that."""
+        return self.from_ is None and self.begins_at == "end"
 
     def refuse_idle(self) -> None:
         """Raise OptionError for an option that means something only to a run that goes on."""

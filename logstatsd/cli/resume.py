@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from logstatsd.cli import signals
 from logstatsd.cli.console import say, say_rejected, say_unproven
@@ -14,8 +15,9 @@ from logstatsd.cli.outcome import NOTHING, Account
 from logstatsd.cli.reading import followed
 from logstatsd.cli.request import BATCH_LINES, Request
 from logstatsd.delivery.encoders import ENCODERS
-from logstatsd.errors import LogstatsdError, OptionError
+from logstatsd.errors import LogstatsdError, OptionError, StateError
 from logstatsd.formats.logformat import LogFormat
+from logstatsd.formats.servers import SERVERS
 from logstatsd.model.batch import Batch
 from logstatsd.model.line_counts import LineCounts
 from logstatsd.tail.checkpoint import LogState, Store, default_path
@@ -24,6 +26,7 @@ from logstatsd.tail.resume import resume, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from logstatsd.cli.replay import ResumeOptions
     from logstatsd.cli.sender import Sender
@@ -47,7 +50,7 @@ def replay_on(paths: tuple[str, ...], asked: Request, options: ResumeOptions) ->
         heartbeat = Heartbeat(quiet=asked.telling.quiet, send_metrics=metrics) if options.follow else None
         with delivery:
             try:
-                for portion in _unread(states, control, options):
+                for portion in _unread(states, control, options, quiet=asked.telling.quiet):
                     if portion is not None:
                         delivery.take(portion)
                     if heartbeat:
@@ -82,25 +85,46 @@ def _known(log: str, store: Store, options: ResumeOptions, *, quiet: bool) -> Lo
     state = store.checkpoint.logs.get(log)
     if state is None:
         awaited = options.follow and not os.path.exists(log)  # noqa: PTH110
-        state = LogState() if awaited else start(log, options.from_)
+        state = LogState() if awaited else start(log, options.begins_at)
         store.save(store.checkpoint.with_log(log, state))
-        how = "not there yet, waiting for it" if awaited else f"first run, from its {options.from_}"
+        how = "not there yet, waiting for it" if awaited else f"first run, from its {options.begins_at}"
+        if options.skips_by_default and not awaited:
+            how += "; --from start sends what it holds already"
         say(f"{log}: {how}", quiet=quiet)
     return state
 
 
 def _unread(
-    states: Mapping[str, LogState], control: Control, options: ResumeOptions
+    states: Mapping[str, LogState], control: Control, options: ResumeOptions, *, quiet: bool
 ) -> Iterator[Portion | None]:
     """The lines that were not sent yet, in portions; None where there are none for now."""
     if options.follow:
-        yield from follow(states, control, say, max_lines=BATCH_LINES, until_eof=options.until_eof)
+        remark = partial(say, quiet=quiet)
+        until_eof = options.until_eof
+        yield from follow(states, control, say, remark=remark, max_lines=BATCH_LINES, until_eof=until_eof)
         return
     for log, state in states.items():
-        with resume(log, state) as plan:
-            yield from plan.portions(max_lines=BATCH_LINES, until_eof=options.until_eof)
-        for note in plan.notes:
+        with resume(log, state) as reading:
+            for note in reading.plan.notes:
+                say(note)
+            for remark_text in reading.plan.remarks:
+                say(remark_text, quiet=quiet)
+            yield from reading.portions(max_lines=BATCH_LINES, until_eof=options.until_eof)
+        for note in reading.notes[len(reading.plan.notes) :]:
             say(note)
+
+
+def _format_kept(data: Any, path: Path) -> LogFormat:
+    """Make the format that the checkpoint holds. Raises StateError where it is none."""
+    try:
+        kept = LogFormat.from_data(data)
+        texts = (kept.name, kept.layout, kept.server, kept.escape, *kept.envelopes, *sum(kept.assigned, ()))
+        if not all(isinstance(text, str) for text in texts) or kept.server not in SERVERS:
+            raise TypeError(data)
+        _ = kept.tokens
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
+        raise StateError(f"{path}: is not a checkpoint, and is left as it is; give another path") from None
+    return kept
 
 
 class _Held(NamedTuple):
@@ -168,7 +192,7 @@ class _Delivery:
             return Batch()
         sender = self._sender or self._account.open()
         data = self._store.checkpoint.logs[portion.log].format
-        known = LogFormat.from_data(data) if data else None
+        known = _format_kept(data, self._store.path) if data else None
         return sender.scan(portion.log, chunk.data, chunk.offset, known)
 
     def _send(self, log: str) -> None:

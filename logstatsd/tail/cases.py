@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.sources.compression import PLAIN
+from logstatsd.tail.lines import find_edited
 from logstatsd.tail.rotated import Fingerprint
 
 if TYPE_CHECKING:
@@ -28,26 +29,46 @@ class Case(Enum):
     RENAMED = "renamed"
     COPIED = "copied"
     COMPRESSED = "compressed"
+    EDITED = "edited"
     PART_COPIED = "part copied"
     REWRITTEN = "rewritten"
     TRUNCATED = "truncated"
+    CHANGED = "changed"
     GONE = "gone"
 
 
-WHOLE = frozenset({Case.UNCHANGED, Case.KEPT, Case.RENAMED, Case.COPIED, Case.COMPRESSED})
+WHOLE = frozenset({Case.UNCHANGED, Case.KEPT, Case.RENAMED, Case.COPIED, Case.COMPRESSED, Case.EDITED})
 """The cases in which a file holds all that was read."""
-LOST = frozenset({Case.TRUNCATED, Case.GONE})
+LOST = frozenset({Case.TRUNCATED, Case.CHANGED, Case.GONE})
 """The cases in which no file holds any of it."""
 
 NOTES = {
+    Case.PART_COPIED: "{path}: is a copy of the log that ends at byte {at:,}, before byte {read:,} to which "
+    "that was read; the log was truncated since: what was written to it in between is lost (copytruncate)",
     Case.REWRITTEN: "{path}: is not as it was read after byte {at:,} (the machine crashed?): "
     "read from there again, up to {repeated:,} bytes twice",
     Case.TRUNCATED: "{path}: the file in which the last run stopped (at byte {at:,}) was truncated, and no "
     "copy of it is left: what was written to it since is lost; going on with the next file",
+    Case.CHANGED: "{path}: the file in which the last run stopped (at byte {at:,}) has other content now: "
+    "{changed} is read from its start, up to {count} lines twice",
     Case.GONE: "{path}: the file in which the last run stopped (at byte {at:,}) is gone, and so is every "
     "copy of it: what was written to it since is lost; going on with the next file",
 }
 """The sentences for a person; of all other cases, nothing is said."""
+READ_TWICE = "; if {names} is that file, edited since, its lines are sent twice"
+"""The rest of the sentence where a file is lost and rotated files are read from their start."""
+CUT_SHORT = (
+    "{path}: the log was truncated after this copy of it was made, and the copy {how}: "
+    "what was written in between is lost (copytruncate)"
+)
+MAYBE_CUT = (
+    "{path}: was copied and truncated (copytruncate): what was written between a copy and its truncation, "
+    "if anything, is in no file"
+)
+OLDER_NAME = (
+    "{path}: is older than {newest} by its name and newer by its time: read from its start; "
+    "lines that were sent before are sent twice"
+)
 
 
 class Match(NamedTuple):
@@ -112,16 +133,38 @@ def _unchanged(file: LogFile, position: Position) -> Match:
     return Match(file, Case.UNCHANGED, Fingerprint(position.offset, b""))
 
 
+def match_edited(file: LogFile, position: Position) -> Match | None:
+    """Compare a file with what was read at a position but for the addresses, which may be anonymous now."""
+    if not file.is_readable or position.lines is None:
+        return None
+    end = find_edited(file, position.lines, file.beginning())
+    if end is None:
+        return None
+    after = next(file.fingerprints([end]))
+    return Match(file, Case.EDITED, after) if after.offset == end else None
+
+
 def match_newest(position: Position, files: Sequence[LogFile]) -> Match | None:
-    """Find the file where reading stopped: itself, else a copy of it, else the beginning of one."""
+    """Find the file where reading stopped: itself, else a copy of it, an edited one, or the beginning of one.
+
+    Of the files that are looked into, only the one that is found stays open.
+    """
     same = [file for file in files if file.is_same_file(position)]
     part = None
-    for file in itertools.chain(same, _likely_copies(position, files)):
-        found = match_file(file, position)
-        if found and found.is_whole:
-            return found
-        part = part or found
+    for match in (match_file, match_edited):
+        for file in itertools.chain(same, _likely_copies(position, files)):
+            found = match(file, position)
+            if found and found.is_whole:
+                return found
+            part = part or found
+            close_unless(file, part)
     return part
+
+
+def close_unless(file: LogFile, found: Match | None) -> None:
+    """Close a file that was looked into, if it is not the one that was found, nor the live one."""
+    if file.named and not file.live and (found is None or found.file is not file):
+        file.close()
 
 
 def _likely_copies(position: Position, files: Iterable[LogFile]) -> Iterator[LogFile]:
@@ -141,8 +184,9 @@ def match_earlier(position: Position, files: Sequence[LogFile], read: Sequence[P
         all_read = position.done or file.size == position.offset
         if all_read and file.is_unchanged(position):
             return _unchanged(file, position)
-        if found := match_file(file, position):
+        if found := match_file(file, position) or match_edited(file, position):
             return found
+        close_unless(file, None)
     return None
 
 
@@ -150,8 +194,9 @@ def _compressed_since(
     position: Position, files: Iterable[LogFile], read: Sequence[Position]
 ) -> Iterator[LogFile]:
     for file in files:
-        known = any(file.is_same_file(other) for other in read)
-        if file.live or known or not file.is_newer_than(position.mtime_ns - SLACK_NS):
+        if file.live or not file.is_newer_than(position.mtime_ns - SLACK_NS):
+            continue
+        if any(file.is_same_file(other) for other in read):
             continue
         if file.is_readable and file.kind != PLAIN:
             yield file

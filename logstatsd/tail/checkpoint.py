@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.errors import LockedError, StateError
+from logstatsd.tail import private
+from logstatsd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +26,9 @@ TAIL_BYTES = 4096
 """How many of the bytes before an offset are hashed to know a file again."""
 KEPT_POINTS = 5
 KEPT_FILES = 8
+IDENTITY_LENGTH = 20
 _MAX_BYTES = 16 << 20
+_MOST_OFFSET = (1 << 63) - 1
 
 
 class Point(NamedTuple):
@@ -34,13 +38,21 @@ class Point(NamedTuple):
     tail: str
 
 
+class Lines(NamedTuple):
+    """The lines of a file that were passed: how many, and what the first and the last look like."""
+
+    total: int = 0
+    first: str = ""
+    last: str = ""
+
+
 class Position(NamedTuple):
     """The place up to which one file was read, and what the file is known by.
 
     `size` and `mtime_ns` are the file's as last looked at. `points` are ends of lines that were passed,
     ascending; the last is where to read on, the others tell a copy that was made before that was reached.
     Without any, the file had no whole line yet: what comes to it late is to be read too.
-    `done` says that a compressed file was read to its end.
+    `done` says that a compressed file was read to its end. `lines` is None where they were not counted.
     """
 
     device: int
@@ -49,6 +61,7 @@ class Position(NamedTuple):
     mtime_ns: int
     points: tuple[Point, ...]
     done: bool = False
+    lines: Lines | None = None
 
     @property
     def offset(self) -> int:
@@ -65,17 +78,27 @@ class LogState(NamedTuple):
     """The state of one log: its files that were read, oldest first, and its format (the caller's JSON).
 
     The earlier files stay known, since a server writes its last lines to them while it reopens its log.
-    Without any position, what counts as unread is whatever changed at `since_ns` or later.
+    Without any position, what counts as unread is whatever changed at `since_ns` or later. `known` has the
+    identities of the rotated files that are not to be read, whatever their times say. `truncated` is the live
+    file's device and inode, once it was seen to be copied and truncated.
     """
 
     positions: tuple[Position, ...] = ()
     since_ns: int = 0
     format: Any = None
+    known: frozenset[str] = frozenset()
+    truncated: tuple[int, int] | None = None
 
     @property
     def newest(self) -> Position | None:
         """The position where reading stopped: the last one with a line before it."""
         return next((position for position in reversed(self.positions) if position.points), None)
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What is worth saving by itself: not that a file that is still written to has grown."""
+        positions = [position._replace(size=0, mtime_ns=0) for position in self.positions]
+        return self.since_ns, positions, self.known, self.truncated
 
     def with_position(self, at: int, position: Position) -> LogState:
         """Give the same state with one position exchanged."""
@@ -149,13 +172,14 @@ class Store:
         # Before a lock is made beside a file that is not ours.
         read_checkpoint(self.path, self.checkpoint.destination)
         try:
-            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock = os.open(_beside(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            private.make_folder(self.path.parent)
+            self._lock = private.open_lock(self.path.with_name(f"{self.path.name}.lock"))
         except OSError as error:
             raise _refusal(self.path, error) from error
         _open_locks.add(self)
         try:
             self._acquire(self._lock)
+            self._remove_temporaries()
             self.checkpoint = read_checkpoint(self.path, self.checkpoint.destination) or self.checkpoint
             self.save(self.checkpoint)
         except BaseException:
@@ -178,6 +202,12 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _remove_temporaries(self) -> None:
+        try:
+            private.remove_temporaries(self.path)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
 
     def _acquire(self, lock: int) -> None:
         try:
@@ -203,8 +233,7 @@ os.register_at_fork(after_in_child=_close_locks_in_child)
 def read_checkpoint(path: Path, destination: str) -> Checkpoint | None:
     """Read the checkpoint at `path`; None where there is no file. Raises StateError as `Store` does."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES)
+        content = private.read_bounded(path, _MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -214,35 +243,18 @@ def read_checkpoint(path: Path, destination: str) -> Checkpoint | None:
     checkpoint = _decoded(path, content)
     if checkpoint.destination != destination:
         raise StateError(
-            f"{path}: is for {checkpoint.destination}, not for {destination}; give each its own --checkpoint"
+            f"{path}: is for {clean(checkpoint.destination)}, not for {destination}; "
+            "give each its own --checkpoint"
         )
     return checkpoint
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace `path` by way of a temporary file beside it, synced before and after. Raises StateError."""
-    temporary = _beside(path, "tmp")
+    """Replace `path`, atomically and durably. Raises StateError."""
     try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(_encoded(checkpoint))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        private.replace_durably(path, _encoded(checkpoint))
     except OSError as error:
         raise _refusal(path, error) from error
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.name}.{ending}")
 
 
 _REMEDIES = {
@@ -261,9 +273,11 @@ def _refusal(path: Path, error: OSError) -> StateError:
 def _encoded(checkpoint: Checkpoint) -> bytes:
     logs = {
         log: {
-            "positions": [position._asdict() for position in state.positions],
+            "positions": [_position_data(position) for position in state.positions],
             "since_ns": state.since_ns,
             "format": state.format,
+            "known": "".join(sorted(state.known)),
+            "truncated": state.truncated,
         }
         for log, state in checkpoint.logs.items()
     }
@@ -271,15 +285,19 @@ def _encoded(checkpoint: Checkpoint) -> bytes:
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
+def _position_data(position: Position) -> dict[str, Any]:
+    return {**position._asdict(), "lines": position.lines and position.lines._asdict()}
+
+
 def _decoded(path: Path, content: bytes) -> Checkpoint:
     try:
         data = json.loads(content)
         if data["kind"] != KIND:
             raise ValueError(data["kind"])
-        if (version := int(data["version"])) <= VERSION:
-            logs = {str(log): _state(entry) for log, entry in data["logs"].items()}
-            return Checkpoint(str(data["destination"]), logs)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if (version := _int(data["version"])) <= VERSION:
+            logs = {_str(log): _state(entry) for log, entry in data["logs"].items()}
+            return Checkpoint(_str(data["destination"]), logs)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise StateError(f"{path}: is not a checkpoint, and is left as it is; give another path") from None
     raise StateError(
         f"{path}: was written by a newer logstatsd (version {version}); use that, or another path"
@@ -287,12 +305,34 @@ def _decoded(path: Path, content: bytes) -> Checkpoint:
 
 
 def _state(entry: dict[str, Any]) -> LogState:
-    return LogState(tuple(map(_position, entry["positions"])), int(entry["since_ns"]), entry["format"])
+    known, truncated = _str(entry.get("known", "")), entry.get("truncated")
+    return LogState(
+        tuple(map(_position, entry["positions"])),
+        _int(entry["since_ns"]),
+        entry["format"],
+        frozenset(known[at : at + IDENTITY_LENGTH] for at in range(0, len(known), IDENTITY_LENGTH)),
+        truncated and (_int(truncated[0]), _int(truncated[1])),
+    )
 
 
 def _position(entry: dict[str, Any]) -> Position:
-    points = tuple(Point(int(offset), str(tail)) for offset, tail in entry["points"])
-    if any(point.offset < 0 for point in points):
+    points = tuple(Point(_int(offset), _str(tail)) for offset, tail in entry["points"])
+    if any(not 0 <= point.offset <= _MOST_OFFSET for point in points):
         raise ValueError(points)
-    device, inode, size, mtime_ns = (int(entry[key]) for key in ("device", "inode", "size", "mtime_ns"))
-    return Position(device, inode, size, mtime_ns, points, bool(entry["done"]))
+    device, inode, size, mtime_ns = (_int(entry[key]) for key in ("device", "inode", "size", "mtime_ns"))
+    lines = entry.get("lines")
+    counted = lines and Lines(_int(lines["total"]), _str(lines["first"]), _str(lines["last"]))
+    return Position(device, inode, size, mtime_ns, points, entry["done"] is True, counted)
+
+
+def _int(value: object) -> int:
+    """Take a whole number, of a size that files and clocks have."""
+    if type(value) is not int or abs(value) > 1 << 64:
+        raise ValueError(value)
+    return value
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

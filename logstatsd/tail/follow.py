@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from logstatsd.tail.resume import resume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logstatsd.tail.checkpoint import LogState
     from logstatsd.tail.plan import Portion
@@ -75,24 +75,32 @@ class _Followed:
         self._held: list[LogFile] = []
         self._seen: tuple[int, ...] | None = None
         self._looked_s = -FULL_LOOK_S
-        self._noted: list[str] = []
+        self._noted: set[str] = set()
 
     def is_due(self) -> bool:
         """Whether the live file changed since the last look, or that was long ago."""
         return _glance(self._log) != self._seen or time.monotonic() - self._looked_s >= FULL_LOOK_S
 
-    def look(self, note: Callable[[str], None], max_lines: int, *, until_eof: bool) -> Iterator[Portion]:
+    def look(
+        self, note: Callable[[str], None], remark: Callable[[str], None], max_lines: int, *, until_eof: bool
+    ) -> Iterator[Portion]:
         """Give what is unread; the file that was read last stays open until the next look."""
         self._seen, self._looked_s = _glance(self._log), time.monotonic()
-        plan = resume(self._log, self._state, self._held)
+        reading = resume(self._log, self._state, self._held)
+        self._tell(reading.plan.notes, note)
+        self._tell(reading.plan.remarks, remark)
         try:
-            yield from plan.portions(max_lines=max_lines, until_eof=until_eof)
+            yield from reading.portions(max_lines=max_lines, until_eof=until_eof)
         finally:
-            self._state, self._held = plan.state, plan.release()
-        for text in plan.notes:
+            self._state, self._held = reading.state, reading.release()
+        self._tell(reading.notes, note)
+        self._noted = {*reading.notes, *reading.plan.remarks}
+
+    def _tell(self, notes: Iterable[str], note: Callable[[str], None]) -> None:
+        for text in notes:
             if text not in self._noted:
                 note(text)
-        self._noted = plan.notes
+                self._noted.add(text)
 
     def close(self) -> None:
         """Close what is held."""
@@ -105,6 +113,7 @@ def follow(
     control: Control,
     note: Callable[[str], None],
     *,
+    remark: Callable[[str], None] = lambda _: None,
     max_lines: int = 10_000,
     until_eof: bool = False,
     poll_s: float = POLL_S,
@@ -112,7 +121,8 @@ def follow(
     """Give the lines of the logs as they are written; None after every look, about each `poll_s`.
 
     The rest of a rotated file comes before the new one, also where its name is gone by then. Ends when
-    `control` says so; the state of each portion that was delivered is the one to keep. Raises InputError.
+    `control` says so. Notes come before the portions that move past what they tell.
+    The state of each portion that was delivered is the one to keep. Raises InputError.
     """
     followed = [_Followed(log, state) for log, state in logs.items()]
     at_once = True
@@ -120,7 +130,7 @@ def follow(
         while not control.stopped():
             for one in followed:
                 if at_once or one.is_due():
-                    for portion in one.look(note, max_lines, until_eof=until_eof):
+                    for portion in one.look(note, remark, max_lines, until_eof=until_eof):
                         yield portion
                         if control.stopped():
                             return

@@ -24,13 +24,17 @@ class Portion(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A file to read on `after` a tail. Of a `finished` one, a last line without newline stays without."""
+    """A file to read on `after` a tail. Of a `finished` one, a last line without newline stays without.
+
+    The position of a `fresh` one, of which nothing was read, is not in the state before it is read.
+    """
 
     file: LogFile
     after: Fingerprint
     finished: bool
     position: Position
     """The file's own in the state, to be moved as it is read."""
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class ReadPlan:
     """A plan of what to read of one log now, in order.
 
     `case` is what became of the file in which reading stopped, None where nothing was read yet. `notes` are
-    sentences for a person. `moved` tells whether the state is worth saving by itself.
+    sentences for a person about what is lost or read twice, `remarks` about what may be.
+    `moved` tells whether the state is worth saving by itself.
     """
 
     log: str
@@ -46,4 +51,5 @@ class ReadPlan:
     state: LogState
     spans: tuple[Span, ...]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     moved: bool

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.source import Chunk
-from logstatsd.tail.checkpoint import TAIL_BYTES, LogState, Position
+from logstatsd.tail.checkpoint import KEPT_FILES, TAIL_BYTES, LogState, Position
+from logstatsd.tail.lines import count_on
 from logstatsd.tail.plan import Portion, ReadPlan, Span
 from logstatsd.tail.rotated import Fingerprint, LogFile, OvertakenError, close_all, confirm
 
@@ -21,7 +22,8 @@ MAX_LINE = 4 << 20
 class Reading:
     """A plan that is carried out; the files are open until the `with` block ends.
 
-    `notes` are complete after reading. `state` is that of the last portion.
+    `plan.notes` are to be told before the first portion is delivered: a run that is killed after it has moved
+    its state past them. `notes` has those and what reading adds. `state` is that of the last portion.
     """
 
     def __init__(self, plan: ReadPlan, files: Sequence[LogFile]) -> None:
@@ -29,6 +31,8 @@ class Reading:
         self.state: LogState = plan.state
         self.notes: list[str] = [*plan.notes]
         self._files = files
+        self._left = list(plan.spans)
+        self._newest_file: LogFile | None = None
 
     def portions(self, *, max_lines: int = 10_000, until_eof: bool = False) -> Iterator[Portion]:
         """Give the unread whole lines, at most `max_lines` at a time.
@@ -38,15 +42,38 @@ class Reading:
         """
         if self.plan.moved:
             yield Portion(self.plan.log, Chunk(self.plan.log, 0, 0, b""), self.state)
+        given = self.plan.state
         try:
-            for span in self.plan.spans:
-                yield from self._read(span, max_lines, until_eof=until_eof)
+            while self._left:
+                self._begin(self._left[0])
+                for portion in self._read(self._left[0], max_lines, until_eof=until_eof):
+                    given = portion.state
+                    yield portion
+                self._end(self._left.pop(0))
         except OvertakenError:
             return
+        if given.essence != self.state.essence:
+            yield Portion(self.plan.log, Chunk(self.plan.log, 0, 0, b""), self.state)
+
+    def _begin(self, span: Span) -> None:
+        """Add a new file's position to the state, which keeps the latest few and those still to be read."""
+        if span.fresh:
+            others = [one for one in self.state.positions if one.points or not span.file.is_same_file(one)]
+            positions = (*others, span.position)
+            self.state = self.state._replace(positions=worth_keeping(positions, self._left))
+
+    def _end(self, span: Span) -> None:
+        """Close a file that was read, unless it is the newest, which may get late lines."""
+        newest = self.state.newest
+        for file in (span.file, self._newest_file):
+            if file and file.named and not (newest and file.is_same_file(newest)):
+                file.close()
+        if newest and span.file.is_same_file(newest):
+            self._newest_file = span.file
 
     def _read(self, span: Span, max_lines: int, *, until_eof: bool) -> Iterator[Portion]:
         file, (offset, before) = span.file, span.after
-        at = self.plan.state.positions.index(span.position)
+        at = self.state.positions.index(span.position)
         rest = b""
         for block in file.blocks(span.after):
             if not self.state.positions[at].points:
@@ -74,7 +101,8 @@ class Reading:
         """Move the state past `data`, and give the bytes before what comes next."""
         tail = Fingerprint(offset + len(data), (before + data)[-TAIL_BYTES:])
         position = _with_first_point(self.state.positions[at], offset, before, data)
-        self.state = self.state.with_position(at, position.moved(tail.point))
+        position = position.moved(tail.point)._replace(lines=count_on(position.lines, data))
+        self.state = self.state.with_position(at, position)
         return tail.data
 
     def release(self) -> list[LogFile]:
@@ -91,6 +119,14 @@ class Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         close_all(self._files)
+
+
+def worth_keeping(positions: Sequence[Position], spans: Sequence[Span]) -> tuple[Position, ...]:
+    """Pick the latest positions with and without lines, and those that are read on."""
+    blank = [one for one in positions if not one.points][-KEPT_FILES:]
+    read = [one for one in positions if one.points][-KEPT_FILES:]
+    kept = {*blank, *read, *(span.position for span in spans if not span.fresh)}
+    return tuple(one for one in positions if one in kept)
 
 
 def _with_first_point(position: Position, offset: int, before: bytes, data: bytes) -> Position:

@@ -6,49 +6,52 @@ What is done in each case is the table in docs/resume.md; `cases` tells which on
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logstatsd.errors import InputError
 from logstatsd.sources.compression import PLAIN
-from logstatsd.tail.cases import (
-    LOST,
-    NOTES,
-    SLACK_NS,
-    START,
-    Case,
-    Match,
-    match_earlier,
-    match_file,
-    match_newest,
-)
-from logstatsd.tail.checkpoint import KEPT_FILES, LogState, Position
+from logstatsd.tail.cases import START, Case, Match, match_earlier, match_edited, match_file, match_newest
+from logstatsd.tail.checkpoint import LogState, Position
 from logstatsd.tail.plan import ReadPlan, Span
-from logstatsd.tail.reading import Reading
+from logstatsd.tail.reading import Reading, worth_keeping
 from logstatsd.tail.rotated import LogFile, OvertakenError, close_all, confirm, log_files
+from logstatsd.tail.scene import Outcome, Scene, case_of, is_truncated, loss_notes, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _TRIES = 50
 _PAUSE_S = 0.01
+MOST_OPEN = 64
+"""How many of the new files stay open, lest their names be gone when they are read."""
 
 
 def start(log: str, at: str = "start") -> LogState:
     """Make the state of a log that was never read: `at` its "start" or its "end". Raises InputError.
 
-    The generations that are there already are left out either way.
+    The generations that are there already are left out either way, also if they are touched later.
     """
     files = log_files(log)
     if not files:
         raise InputError(f"{log}: no such file, or not a regular one: only a file can be resumed")
     try:
-        since_ns = max((file.mtime_ns + 1 for file in files if not file.live), default=0)
+        rotated = [file for file in files if not file.live]
+        since_ns = min(max((file.mtime_ns + 1 for file in rotated), default=0), time.time_ns())
+        state = LogState(since_ns=since_ns, known=frozenset(filter(None, map(identity_of, rotated))))
         tail = files[-1].last_line_end() if at == "end" and files[-1].live else START
         if not tail.offset:
-            return LogState(since_ns=since_ns)
-        return LogState((files[-1].position(tail.point),), since_ns)
+            return state
+        return state._replace(positions=(files[-1].position(tail.point)._replace(lines=None),))
     finally:
         close_all(files)
+
+
+def identity_of(file: LogFile) -> str:
+    """Look into a file for its identity; nothing where it cannot be read now."""
+    try:
+        return file.identity
+    except (OvertakenError, InputError):
+        return ""
 
 
 def resume(log: str, state: LogState, held: Sequence[LogFile] = ()) -> Reading:
@@ -79,24 +82,6 @@ def resume(log: str, state: LogState, held: Sequence[LogFile] = ()) -> Reading:
     raise InputError(f"{log}: was rotated again and again while it was looked at; try again")
 
 
-class Scene(NamedTuple):
-    """The basis of a plan: the state as it was saved, and the files that are there now, oldest first."""
-
-    log: str
-    state: LogState
-    files: Sequence[LogFile]
-
-    @property
-    def live(self) -> LogFile | None:
-        """The file that has the log's name."""
-        return self.files[-1] if self.files and self.files[-1].live else None
-
-    @property
-    def read(self) -> list[Position]:
-        """The positions of the files of which a line was read; the last is where reading stopped."""
-        return [position for position in self.state.positions if position.points]
-
-
 def plan_reading(scene: Scene) -> ReadPlan:
     """Plan what to read, by the cases of docs/resume.md. Raises OvertakenError where files changed meanwhile.
 
@@ -109,22 +94,22 @@ def plan_reading(scene: Scene) -> ReadPlan:
         confirm(scene.log, scene.files)
     found = _match_all(scene, newest)
     goes_on = newest is None or newest.file is not scene.live
+    if goes_on and scene.live and scene.live.is_readable:
+        _ = scene.live.head  # before anything is taken for a copy of it
     new = [*_new_generations(scene, found, goes_on=goes_on)]
     if goes_on and scene.live:
         new.append(scene.live)
-    positions = _positions(scene, found, new, goes_on=goes_on)
-    spans = tuple(_spans(scene, found, new))
-    case = _case(scene, newest)
-    state = scene.state._replace(positions=_worth_keeping(positions, spans))
-    if last and newest is None:  # it is not looked for again
-        state = state._replace(since_ns=max(state.since_ns, last.mtime_ns - SLACK_NS))
+    outcome = Outcome(newest, found, new, goes_on)
+    spans = tuple(_spans(scene, outcome))
+    state = _state(scene, outcome, spans)
     return ReadPlan(
         log=scene.log,
-        case=case,
+        case=case_of(scene, outcome),
         state=state,
         spans=spans,
-        notes=tuple(_notes(scene, found, case)),
-        moved=_essence(state) != _essence(scene.state),
+        notes=tuple(loss_notes(scene, outcome)),
+        remarks=tuple(remarks(scene, outcome)),
+        moved=state.essence != scene.state.essence,
     )
 
 
@@ -132,22 +117,16 @@ def _match_all(scene: Scene, newest: Match | None) -> dict[Position, Match]:
     """Find the files of all positions, in their order; no file is taken for two."""
     found: dict[Position, Match] = {}
     taken = [newest.file] if newest else []
+    unknown = [file for file in scene.files if file.number not in scene.known_numbers]
     for position in scene.read[:-1]:
-        free = [file for file in scene.files if file not in taken]
-        if late := match_earlier(position, free, scene.read):
+        same = [file for file in scene.files if file.is_same_file(position) and file not in taken]
+        others = [file for file in unknown if file not in taken]
+        if late := match_earlier(position, [*same, *others], scene.read):
             found[position] = late
             taken.append(late.file)
     if newest:
         found[scene.read[-1]] = newest
     return found
-
-
-def _case(scene: Scene, newest: Match | None) -> Case | None:
-    """Tell what became of the file in which reading stopped."""
-    last = scene.state.newest
-    if newest or last is None:
-        return newest.case if newest else None
-    return Case.TRUNCATED if scene.live and scene.live.is_same_file(last) else Case.GONE
 
 
 # --- files of which nothing was read ----------------------------------------------------------------------
@@ -158,16 +137,19 @@ def _new_generations(scene: Scene, found: Mapping[Position, Match], *, goes_on: 
 
     Those came after it, and are not copies of what was read; else only those that had no line in them.
     """
-    last = scene.state.newest
-    horizon_ns = max(scene.state.since_ns, last.mtime_ns - SLACK_NS if last else 0)
+    held = 0
     taken = [one.file for one in found.values()]
     for file in scene.files:
-        if file.live or file in taken or not file.is_readable:
+        if file.live or file in taken:
             continue
-        newer = goes_on and file.is_newer_than(horizon_ns)
+        newer = goes_on and scene.may_be_unread(file)
         late = file.size and _blank(scene, file) is not None
-        if (newer or late) and not _is_copy(scene, file):
+        if (newer or late) and file.is_readable and not _is_copy(scene, file):
+            _ = file.head
             yield file
+            held += 1
+        if held > MOST_OPEN and file.named:
+            file.close()
 
 
 def _blank(scene: Scene, file: LogFile) -> Position | None:
@@ -182,30 +164,49 @@ def _is_copy(scene: Scene, file: LogFile) -> bool:
         at_its_end = [next(one.fingerprints([file.size])) for one in (file, live)]
         if at_its_end[0] == at_its_end[1]:
             return True
-    return any(match_file(file, position) for position in scene.read)
+    return any(match_file(file, one) or match_edited(file, one) for one in scene.read)
 
 
 # --- the plan ---------------------------------------------------------------------------------------------
 
 
-def _positions(
-    scene: Scene, found: Mapping[Position, Match], new: Sequence[LogFile], *, goes_on: bool
-) -> list[Position]:
-    """List the positions of all files as they are now: those found, and the new ones.
+def _state(scene: Scene, outcome: Outcome, spans: Sequence[Span]) -> LogState:
+    """Make the state before anything is read: where the files that were found are, and what is known."""
+    positions = (*_positions(scene, outcome),)
+    state, live = scene.state._replace(positions=positions), scene.live
+    state = state._replace(positions=worth_keeping(positions, spans))
+    if outcome.newest is None:  # it is not looked for again
+        state = state._replace(since_ns=scene.horizon_ns)
+    if live and state.truncated != live.key:
+        state = state._replace(truncated=live.key if is_truncated(scene, outcome) else None)
+    return state._replace(known=frozenset(_known(scene, outcome, spans)))
 
-    A new file comes last, as the newest; or, where the log does not go on, in the place in which it was seen
-    without a line. The file in which reading stopped is left out if it was not found.
+
+def _known(scene: Scene, outcome: Outcome, spans: Sequence[Span]) -> Iterator[str]:
+    """List the identities of the rotated files of which nothing is to be read any more."""
+    unread = {id(file) for file in (*outcome.new, *(span.file for span in spans))}
+    read = {id(one.file) for one in outcome.found.values()}
+    for file in scene.files:
+        if file.live or not file.named or file.problem or id(file) in unread:
+            continue
+        passed = id(file) in read or not scene.may_be_unread(file)
+        if passed and (identity := scene.known_numbers.get(file.number) or identity_of(file)):
+            yield identity
+
+
+def _positions(scene: Scene, outcome: Outcome) -> Iterator[Position]:
+    """List the positions of the files that were found as they are now, and of those not seen with a line.
+
+    The file in which reading stopped is left out if it was not found.
     """
-    blanks = {blank: file for file in new if (blank := _blank(scene, file))}
-    positions = []
+    blanks = {blank: file for file in outcome.new if (blank := _blank(scene, file))}
     for position in scene.state.positions:
-        if position in found:
-            positions.append(_position(position, found[position]))
-        elif position in blanks:
-            positions += [] if goes_on else [blanks[position].position()]
+        if position in outcome.found:
+            yield _position(position, outcome.found[position])
+        elif position in blanks and not outcome.goes_on:
+            yield blanks[position].position()
         elif position != scene.state.newest:
-            positions.append(position)
-    return positions + ([file.position() for file in new] if goes_on else [])
+            yield position
 
 
 def _position(position: Position, one: Match) -> Position:
@@ -213,21 +214,24 @@ def _position(position: Position, one: Match) -> Position:
     if one.case is Case.UNCHANGED:
         return position
     kept = tuple(point for point in position.points if point.offset < one.after.offset)
-    point = position.points[-1] if one.is_whole else one.after.point
+    if one.case is Case.EDITED:
+        kept = ()
     done = position.done and one.file.is_unchanged(position)
-    return one.file.position(*kept, point)._replace(done=done)
+    lines = position.lines if one.is_whole else None
+    return one.file.position(*kept, one.after.point)._replace(done=done, lines=lines)
 
 
-def _spans(scene: Scene, found: Mapping[Position, Match], new: Sequence[LogFile]) -> Iterator[Span]:
+def _spans(scene: Scene, outcome: Outcome) -> Iterator[Span]:
     """List what to read: the rest of the files that were found, then the new ones."""
-    for position, one in found.items():
+    for position, one in outcome.found.items():
         now = _position(position, one)
         if now.done or one.case is Case.UNCHANGED:
             continue
         if one.file.kind != PLAIN or one.file.size > one.after.offset:
             yield Span(one.file, one.after, _is_finished(scene, one.file), now)
-    for file in new:
-        yield Span(file, file.beginning(), _is_finished(scene, file), file.position())
+    for file in outcome.new:
+        finished = _is_finished(scene, file)
+        yield Span(file, file.beginning(), finished, file.position(), fresh=outcome.goes_on)
 
 
 def _is_finished(scene: Scene, file: LogFile) -> bool:
@@ -235,29 +239,3 @@ def _is_finished(scene: Scene, file: LogFile) -> bool:
     if file.live:
         return False
     return file.kind != PLAIN or bool(scene.live and scene.live.size)
-
-
-def _worth_keeping(positions: Sequence[Position], spans: Sequence[Span]) -> tuple[Position, ...]:
-    """Pick the latest positions with and without lines, and those that are read on."""
-    blank = [one for one in positions if not one.points][-KEPT_FILES:]
-    read = [one for one in positions if one.points][-KEPT_FILES:]
-    kept = {*blank, *read, *(span.position for span in spans)}
-    return tuple(one for one in positions if one in kept)
-
-
-def _notes(scene: Scene, found: Mapping[Position, Match], case: Case | None) -> Iterator[str]:
-    if not scene.files:
-        yield f"{scene.log}: is not there now, nor is a rotated generation of it"
-    for file in scene.files:
-        if file.problem:
-            yield f"{file.problem}; its lines are left out"
-    for one in found.values():
-        if one.case in NOTES:
-            yield NOTES[one.case].format(path=one.file.path, at=one.after.offset, repeated=one.repeated)
-    if case in LOST and scene.state.newest:
-        yield NOTES[case].format(path=scene.log, at=scene.state.newest.offset)
-
-
-def _essence(state: LogState) -> tuple[object, ...]:
-    """Pick what is worth saving by itself: not that a file that is still written to has grown."""
-    return state.since_ns, [position._replace(size=0, mtime_ns=0) for position in state.positions]

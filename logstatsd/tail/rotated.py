@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
 import stat
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +16,7 @@ from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
 from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.paths import split_rotation, unreadable
-from logstatsd.tail.checkpoint import TAIL_BYTES, Point, Position, tail_hash
+from logstatsd.tail.checkpoint import TAIL_BYTES, Lines, Point, Position, tail_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +30,8 @@ _SETTLE_S = 0.005
 _COMPRESSED_NAME = re.compile(r"\.(gz|bz2|xz|zst|zstd|Z|lz4)$")
 _AFTER_NAME = re.compile(r"[._-]?(\d[\dTZ:._+-]*|old|bak|prev)$")
 _BEFORE_EXTENSION = re.compile(r"(\.\d[\dTZ:._+-]*|[_-]\d{6}[\dTZ:._+-]*|[_-]\d{4}-\d\d[\dTZ:._+-]*)$")
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_IDENTITY_BYTES = 512
 _MAGICS = compressed.MAGIC_LENGTH
 
 
@@ -58,6 +63,7 @@ class LogFile:
         self.damage = self.problem = ""
         self._fd: int | None = None
         self._kind: str | None = None
+        self._head: bytes | None = None
 
     def __repr__(self) -> str:
         return f"LogFile({self.path}, inode={self.inode}, size={self.size}, live={self.live})"
@@ -87,6 +93,17 @@ class LogFile:
         if self._kind is None:
             self._kind = compressed.kind_of(str(self.path), os.pread(self.fd, _MAGICS, 0))
         return self._kind
+
+    @property
+    def head(self) -> bytes:
+        """Its first bytes when this was first asked: `blocks` gives nothing of a file that has others."""
+        if self._head is None:
+            self._head = os.pread(self.fd, min(self.size, TAIL_BYTES), 0)
+        return self._head
+
+    def has_head(self) -> bool:
+        """Whether it still begins as it did when its head was asked for, if that was."""
+        return not self._head or os.pread(self.fd, len(self._head), 0) == self._head
 
     @property
     def is_readable(self) -> bool:
@@ -129,6 +146,29 @@ class LogFile:
         as_before = (self.size, self.mtime_ns) == (position.size, position.mtime_ns)
         return as_before and self.is_same_file(position)
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
+
+    @cached_property
+    def number(self) -> str:
+        """Device, inode and size as a number of twelve digits: a hint, without a look into it."""
+        return _digest(f"{self.device} {self.inode} {self.size}".encode(), 6)
+
+    @cached_property
+    def identity(self) -> str:
+        """What it is known by as long as it is not written to: its number, and eight digits of its beginning.
+
+        Raises OvertakenError, InputError.
+        """
+        was_open = self.is_open
+        try:
+            return self.number + _digest(os.pread(self.fd, _IDENTITY_BYTES, 0), 4)
+        finally:
+            if not was_open:
+                self.close()
+
     def is_newer_than(self, mtime_ns: int) -> bool:
         """Whether it was changed at that time or later; a copy's time may have lost its fraction."""
         second = 1_000_000_000
@@ -136,7 +176,7 @@ class LogFile:
 
     def position(self, *points: Point) -> Position:
         """Make a position in this file."""
-        return Position(self.device, self.inode, self.size, self.mtime_ns, points)
+        return Position(self.device, self.inode, self.size, self.mtime_ns, points, lines=Lines())
 
     def fingerprints(self, offsets: Iterable[int]) -> Iterator[Fingerprint]:
         """Read the tails before these offsets, ascending, then that at the end if an offset lies beyond it.
@@ -172,6 +212,18 @@ class LogFile:
             offset += len(block)
         return next(self.fingerprints([offset + len(block) - len(block.lstrip(b"\0"))]))
 
+    def first_line(self, beginning: Fingerprint, most_bytes: int) -> bytes:
+        """Read the first line from its beginning, without its newline, at most so many bytes of it."""
+        if self.kind == PLAIN:
+            data = os.pread(self.fd, most_bytes, beginning.offset)
+        else:
+            data = next(self._decoded(), b"")[:most_bytes]
+        return data.partition(b"\n")[0]
+
+    def ends_within_a_line(self) -> bool:
+        """Whether its last line has no newline; False where that is not cheap to tell."""
+        return self.kind == PLAIN and self.size > 0 and os.pread(self.fd, 1, self.size - 1) != b"\n"
+
     def last_line_end(self) -> Fingerprint:
         """Find where the line after its last newline begins, the start if it has none or is compressed."""
         stop = self.size if self.kind == PLAIN else 0
@@ -191,6 +243,10 @@ class LogFile:
         if self.kind == PLAIN:
             return _plain_blocks(self, after)
         return _after(after.offset, self._decoded())
+
+
+def _digest(data: bytes, size: int) -> str:
+    return hashlib.blake2b(data, digest_size=size).hexdigest()
 
 
 def close_all(files: Iterable[LogFile]) -> None:
@@ -216,7 +272,8 @@ def _plain_blocks(file: LogFile, after: Fingerprint) -> Iterator[bytes]:
     while offset < file.size:
         wanted = min(READ_BYTES, file.size - offset)
         data = os.pread(file.fd, len(before) + wanted, offset - len(before))
-        if len(data) < len(before) + wanted or not data.startswith(before):
+        whole = len(data) == len(before) + wanted and data.startswith(before)
+        if not whole or not file.has_head():
             raise OvertakenError(file.path)
         yield data[len(before) :]
         offset, before = offset + wanted, data[-TAIL_BYTES:]
@@ -279,7 +336,8 @@ def _rotated(directory: Path, bases: set[str]) -> Iterator[Path]:
     names = _names(directory)
     for name in sorted(names):
         # Beside the file it is made from, a compressed file is not finished yet.
-        unfinished = _COMPRESSED_NAME.sub("", name) in names - {name}
+        plain = _COMPRESSED_NAME.sub("", name)
+        unfinished = plain != name and plain in names
         if not unfinished and any(is_rotated(name, base) for base in bases):
             yield directory / name
 
@@ -296,9 +354,9 @@ def _names(directory: Path) -> set[str]:
 def _status(path: Path) -> os.stat_result | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     return status if stat.S_ISREG(status.st_mode) else None
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import bz2
 import gzip
+import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,6 +48,11 @@ MODES = {
     "copytruncate delaycompress": "copytruncate\ncompress\ndelaycompress",
     "copytruncate dateext": "copytruncate\ndateext\ndateformat -%Y%m%d-%s",
 }
+"""The ways of logrotate, and what its configuration says of each."""
+RACE, ANONYMISED = "copytruncate race", "create, then anonymised"
+WAYS = [*MODES, RACE, ANONYMISED]
+"""All ways of rotating: also copies and truncations so fast that as many bytes are written again meanwhile,
+and rotated files that are rewritten in place or anew, without addresses."""
 # One line a number: nginx's combined format with the number as $request_time, in milliseconds.
 WRITER = r"""
 import os, signal, sys, time
@@ -66,6 +73,9 @@ while not stop:
         time.sleep(0.002)
 print(number)
 """
+PROGRESS = re.compile(
+    r"behind$|nothing new$|^\d[\d,]* (lines|requests|timings)|first run|^StatsD timings carry"
+)
 NUMBER = re.compile(rb" (\d+)\.(\d{3})$", re.MULTILINE)
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 
@@ -82,19 +92,33 @@ class Figures:
     lost: int = 0
     repeated: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    gaps: int = 0
+    unsaid: int = 0
 
     def __str__(self) -> str:
         most, average = max(self.repeated, default=0), sum(self.repeated) / max(1, self.kills)
         return (
             f"{self.mode:26} {self.kills:4} kills {self.rotations:4} rotations {self.written:10,} written "
-            f"{self.written - self.surviving:8,} lost by logrotate {self.lost:4,} lost by us; "
+            f"{self.written - self.surviving:8,} lost by copytruncate "
+            f"in {self.gaps:,} gaps, {self.unsaid:,} of them unsaid; {self.lost:4,} lost by us; "
             f"repeated a kill {average:8,.1f}, at most {most:6,}"
         )
 
     @property
     def good(self) -> bool:
-        """Tell whether nothing was lost, no kill repeated more than a batch, and no generation was missed."""
-        return not self.lost and max(self.repeated, default=0) <= BATCH and not self.notes
+        """Whether nothing was lost or left unsaid, and no kill repeated more than a batch."""
+        surprises = [note for note in self.notes if "copytruncate" not in note or not self.truncates]
+        return not self.lost and not self.unsaid and self.most_repeated <= BATCH and not surprises
+
+    @property
+    def truncates(self) -> bool:
+        """Whether the log is copied and truncated."""
+        return "copytruncate" in self.mode
+
+    @property
+    def most_repeated(self) -> int:
+        """The most lines that a run sent a second time."""
+        return max(self.repeated, default=0)
 
 
 class Reader(Protocol):
@@ -156,7 +180,7 @@ class Replay:
             "--checkpoint",
             str(directory / "state.json"),
         ]
-        self._command = [*program, "replay", str(directory / "access.log"), *where, "-q"]
+        self._command = [*program, "replay", str(directory / "access.log"), *where, "--from", "start"]
 
     def _receive(self) -> None:
         while datagram := self._socket.recv(65_536):
@@ -204,14 +228,18 @@ def campaign(
     command = [sys.executable, "-c", WRITER, str(log), str(lines_per_s)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     # What was rotated before the very first run is not for it to read.
-    subprocess.run(reader.command(follows=False), check=True)
+    began_s = time.monotonic()
+    subprocess.run(reader.command(follows=False), check=True, capture_output=True)
+    start_s = time.monotonic() - began_s
     stop = threading.Event()
     rotating = threading.Thread(target=_rotate, args=(mode, directory, writer.pid, chance, stop, figures))
     rotating.start()
-    marks = [0, reader.mark()]
+    marks, told = [0, reader.mark()], [[]]
     try:
         while figures.kills < kills:
-            figures.kills += _run_and_kill(reader, directory, chance, figures)
+            killed, notes = _run_and_kill(reader, directory, chance, start_s)
+            figures.kills += killed
+            told.append(notes)
             marks.append(reader.mark())
     finally:
         stop.set()
@@ -221,63 +249,115 @@ def campaign(
     # The last lines may be in a file that the writer left late: a second run picks those up.
     for _ in range(2):
         ended = subprocess.run(reader.command(follows=False), check=True, capture_output=True, text=True)
-        figures.notes += ended.stderr.splitlines()
+        told.append(_told(ended.stderr))
         marks.append(reader.mark())
-    _account(figures, reader, marks, directory)
+    figures.notes += [note for notes in told for note in notes]
+    _account(figures, reader, marks, told, directory)
     return figures
 
 
 def _rotate(
     mode: str, directory: Path, writer: int, chance: random.Random, stop: threading.Event, figures: Figures
 ) -> None:
-    config = directory / "logrotate.conf"
-    reopen = "" if "copytruncate" in mode else f"postrotate\nkill -HUP {writer}\nendscript\n"
-    config.write_text(f'"{directory / "access.log"}" {{\nrotate 500\nmissingok\n{MODES[mode]}\n{reopen}}}\n')
-    while not stop.wait(chance.uniform(0.1, 1.2)):
-        command = [
-            path_of("logrotate") or "logrotate",
-            "-f",
-            "-s",
-            str(directory / "logrotate.state"),
-            str(config),
-        ]
-        subprocess.run(command, check=False, capture_output=True)
+    logrotate = _logrotate(directory, MODES.get(mode, MODES["create"]), writer)
+    pauses_s = (0.05, 0.3) if mode == RACE else (0.1, 1.2)
+    while not stop.wait(chance.uniform(*pauses_s)):
         figures.rotations += 1
+        if mode == RACE:
+            _copy_and_truncate(directory / "access.log", figures.rotations)
+            continue
+        subprocess.run(logrotate, check=False, capture_output=True)
+        if mode == ANONYMISED and not stop.wait(chance.uniform(0, 0.2)):
+            _anonymise(directory / "access.log.1", anew=chance.random() < 0.5)
 
 
-def _run_and_kill(reader: Reader, directory: Path, chance: random.Random, figures: Figures) -> int:
-    """Start a run and kill it at a random moment, if it has not ended by then; the number of kills."""
+def _logrotate(directory: Path, directives: str, writer: int) -> list[str]:
+    """Write logrotate's configuration, and give its command."""
+    config = directory / "logrotate.conf"
+    reopen = "" if "copytruncate" in directives else f"postrotate\nkill -HUP {writer}\nendscript\n"
+    config.write_text(f'"{directory / "access.log"}" {{\nrotate 500\nmissingok\n{directives}\n{reopen}}}\n')
+    return [path_of("logrotate") or "logrotate", "-f", "-s", str(directory / "logrotate.state"), str(config)]
+
+
+def _copy_and_truncate(log: Path, number: int) -> None:
+    """Rotate at once; as often as this, the log soon has as many bytes as before."""
+    shutil.copyfile(log, log.with_name(f"{log.name}.{2_000_000_000 + number}"))
+    os.truncate(log, 0)
+
+
+def _anonymise(path: Path, *, anew: bool) -> None:
+    """Rewrite a file's addresses, in place or in a new file of the same name."""
+    content = path.read_bytes().replace(b"192.0.2.7 ", b"0.0.0.0 " if anew else b"192.0.2.0 ")
+    if anew:
+        beside = path.with_name("anonymous")
+        beside.write_bytes(content)
+        beside.replace(path)
+    else:
+        with path.open("r+b") as file:
+            file.write(content)
+
+
+def _run_and_kill(
+    reader: Reader, directory: Path, chance: random.Random, start_s: float
+) -> tuple[int, list[str]]:
+    """Start a run and kill it at a random moment, if it has not ended by then: the kills, and its notes.
+
+    `start_s` is about how long it takes to begin.
+    """
     command = reader.command(follows=chance.random() < 0.7)
     errors = directory / "stderr"
     with errors.open("wb") as stderr:
         run = subprocess.Popen(command, stderr=stderr)
-    time.sleep(chance.uniform(0.05, 0.6))
+    time.sleep(chance.uniform(0.05, start_s + 0.6))
     run.kill()
     status = run.wait()
-    figures.notes += errors.read_text().splitlines()
+    notes = _told(errors.read_text())
     if status not in {0, -signal.SIGKILL}:
-        figures.notes.append(f"a run ended with {status}")
-    return status == -signal.SIGKILL
+        notes.append(f"a run ended with {status}")
+    return status == -signal.SIGKILL, notes
 
 
-def _account(figures: Figures, reader: Reader, marks: list[int], directory: Path) -> None:
-    seen = bytearray(figures.written)
-    for begin, end in pairwise(marks):
+def _told(stderr: str) -> list[str]:
+    """The notes of a run, without what it says of its progress."""
+    return [line for line in stderr.splitlines() if not PROGRESS.search(line)]
+
+
+def _account(
+    figures: Figures, reader: Reader, marks: list[int], told: list[list[str]], directory: Path
+) -> None:
+    seen, first_run = bytearray(figures.written), array("i", [-1]) * figures.written
+    for run, (begin, end) in enumerate(pairwise(marks)):
         repeated = 0
         for number in reader.delivered(begin, end):
             repeated += seen[number]
-            seen[number] = 1
+            if not seen[number]:
+                seen[number], first_run[number] = 1, run
         figures.repeated.append(repeated)
+    surviving = bytearray(figures.written)
     for path in directory.glob("access.log*"):
         with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            surviving = list(numbers(file.read()))
-        lost = [number for number in surviving if not seen[number]]
-        figures.surviving += len(surviving)
+            held = list(numbers(file.read()))
+        lost = [number for number in held if not seen[number]]
+        for number in held:
+            surviving[number] = 1
         figures.lost += len(lost)
         if lost:
             figures.notes.append(
                 f"{path.name}: {len(lost):,} lines between {lost[0]} and {lost[-1]} are lost"
             )
+    figures.surviving = sum(surviving)
+    _account_for_gaps(figures, surviving, first_run, told)
+
+
+def _account_for_gaps(
+    figures: Figures, surviving: bytearray, first_run: array[int], told: list[list[str]]
+) -> None:
+    """Count the gaps that no file holds; the run that first read beyond one must have told of it."""
+    for number in range(1, figures.written):
+        if surviving[number] and not surviving[number - 1]:
+            figures.gaps += 1
+            said = told[first_run[number]] if first_run[number] >= 0 else []
+            figures.unsaid += not any("copytruncate" in note for note in said)
 
 
 def main() -> None:
@@ -285,10 +365,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="kills in all, spread over the modes")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--lines-per-second", type=float, default=50_000)
-    parser.add_argument("--mode", choices=MODES, action="append")
+    parser.add_argument("--mode", choices=WAYS, action="append")
     parser.add_argument("--reader", choices=READERS, default="replay")
     options = parser.parse_args()
-    modes = options.mode or list(MODES)
+    modes = options.mode or WAYS
     good = True
     for mode in modes:
         with tempfile.TemporaryDirectory() as directory:

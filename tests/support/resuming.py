@@ -28,6 +28,7 @@ class Resumed:
         self.log = directory / name
         self.checkpoint = directory / "state" / "state.json"
         self.notes: list[str] = []
+        self.remarks: list[str] = []
 
     def append(self, first: int, last: int, to: str = "", end: str = "\n") -> None:
         """Write numbered lines to the log, or to another file beside it."""
@@ -65,7 +66,7 @@ class Resumed:
                     if crash_after is not None and len(delivered) >= crash_after:
                         break
                     store.save(store.checkpoint.with_log(log, portion.state))
-        self.notes = plan.notes
+        self.notes, self.remarks = plan.notes, [*plan.plan.remarks]
         return [int(line.split()[-1].split(b".")[1]) for line in delivered]
 
 

@@ -72,15 +72,28 @@ def remove(log: Resumed) -> None:
     log.rename("", source=".new")
 
 
+def edit(log: Resumed) -> None:
+    rename(log)
+    anonymous = log.beside(".1").read_bytes().replace(b"192.0.2.1", b"0.0.0.0")
+    log.beside(".1").write_bytes(anonymous)
+
+
+def change(log: Resumed) -> None:
+    rename(log)
+    log.beside(".1").write_bytes(log.beside(".1").read_bytes().upper())
+
+
 HAPPENED: dict[Case, tuple[Callable[[Resumed], None], list[str]]] = {
     Case.UNCHANGED: (unchanged_compressed, []),
     Case.KEPT: (lambda log: log.append(301, 301), ["access.log"]),
     Case.RENAMED: (rename, ["access.log.1", "access.log"]),
     Case.COPIED: (copy, ["access.log.1", "access.log"]),
     Case.COMPRESSED: (compress, ["access.log.1.gz", "access.log"]),
+    Case.EDITED: (edit, ["access.log.1", "access.log"]),
     Case.PART_COPIED: (copy_a_part, ["access.log"]),
     Case.REWRITTEN: (lose_a_block, ["access.log"]),
     Case.TRUNCATED: (truncate, ["access.log"]),
+    Case.CHANGED: (change, ["access.log.1", "access.log"]),
     Case.GONE: (remove, ["access.log"]),
 }
 """Each case, how it comes about, and the files that are read then."""

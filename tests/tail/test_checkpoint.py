@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from logstatsd.errors import LockedError, StateError
 from logstatsd.tail import checkpoint
 from logstatsd.tail.checkpoint import (
     Checkpoint,
+    Lines,
     LogState,
     Point,
     Position,
@@ -35,11 +37,20 @@ if TYPE_CHECKING:
 
 DESTINATION = "udp://127.0.0.1:8125"
 counts = st.integers(0, 2**64)
-points = st.lists(st.builds(Point, counts, st.text("0123456789abcdef", max_size=4)), max_size=2).map(tuple)
+offsets = st.integers(0, 2**63 - 1)
+points = st.lists(st.builds(Point, offsets, st.text("0123456789abcdef", max_size=4)), max_size=2).map(tuple)
+lines = st.none() | st.builds(Lines, counts, st.text(max_size=4), st.text(max_size=4))
 positions = st.lists(
-    st.builds(Position, counts, counts, counts, counts, points, st.booleans()), max_size=2
+    st.builds(Position, counts, counts, counts, counts, points, st.booleans(), lines), max_size=2
 ).map(tuple)
-states = st.builds(LogState, positions, counts, st.none() | st.dictionaries(st.text(), st.text(), max_size=2))
+states = st.builds(
+    LogState,
+    positions,
+    counts,
+    st.none() | st.dictionaries(st.text(), st.text(), max_size=2),
+    st.frozensets(st.text("0123456789abcdef", min_size=20, max_size=20), max_size=3),
+    st.none() | st.tuples(counts, counts),
+)
 
 
 @pytest.fixture
@@ -173,9 +184,8 @@ class TestDurable:
         monkeypatch.setattr(os, "fsync", noted_fsync)
         monkeypatch.setattr(Path, "replace", noted_replace)
         saved(path)
-        assert happened == [
-            "sync state.json.tmp", "rename state.json.tmp to state.json", f"sync {path.parent.name}"
-        ]  # fmt: skip
+        happened = [re.sub(r"\.state\.json\.[0-9a-f]{16}\.tmp", "TMP", one) for one in happened]
+        assert happened == ["sync TMP", "rename TMP to state.json", f"sync {path.parent.name}"]
 
     def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(self, path: Path) -> None:
         program = (
@@ -205,7 +215,7 @@ class TestDurable:
         ):
             write_checkpoint(path, Checkpoint(DESTINATION, {"log": LogState((), 0, "x" * 50_000)}))
         assert path.read_bytes() == before
-        assert [file.name for file in small_disk.glob("*.tmp")] == []
+        assert [file.name for file in small_disk.glob(".*.tmp")] == []
 
     def test_a_disk_that_fills_up_repeats_one_batch_at_most(self, small_disk: Path, tmp_path: Path) -> None:
         log = Resumed(tmp_path)
