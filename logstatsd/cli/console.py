@@ -46,10 +46,7 @@ def progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def account(run: Run, settler: Settler, counts: LineCounts) -> None:
-    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven."""
-    for log in run.logs:
-        for problem in log.source.problems:
-            say(problem)
+    """Say on stderr what was rejected, and what could not be proven."""
     for text in run.changes.summary():
         say(text)
     say_rejected(counts)

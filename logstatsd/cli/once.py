@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import account
-from logstatsd.cli.inputs import open_run, refuse_misfits, tallies
+from logstatsd.cli.inputs import open_run, refuse_misfits, tallies, tell_losses
 from logstatsd.cli.options import HALF_OF_MANY
 from logstatsd.cli.outcome import ReplayCounts
 from logstatsd.cli.request import BATCH_LINES
@@ -36,6 +36,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
         failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
     finally:
         sender.close()
+    lost = tell_losses(run, counted.lines)
     refuse_misfits(run, counted.lines)
     if not quiet:
         account(run, sender.settler, counted.lines)
@@ -45,7 +46,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
         raise failure
     refuse_untimed(run.changes)
     asked.lines.limit(HALF_OF_MANY).check(counted.lines, ", ".join(paths))
-    return 0
+    return lost
 
 
 def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:
