@@ -57,7 +57,7 @@ TABLES: dict[str, Callable[[], str]] = {"formats": _formats, "json": _json_keys,
 
 def _layout(name: str) -> str:
     """A format string; the name of the base that it extends stands for the base."""
-    text = FORMATS[name].log_format.layout.replace("$logstatsd_", "…")
+    text = FORMATS[name].log_format.layout.replace("$logstatsd_", "…").replace("\t", "\\t")
     for base in BASES:
         known = FORMATS[base].log_format.layout
         if base != name and known in text:

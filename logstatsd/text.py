@@ -17,8 +17,13 @@ def clean_bytes(line: bytes, length: int = 160) -> str:
 
 
 def iso_utc(moment_s: float | None) -> str | None:
-    """Write Unix seconds as ISO 8601, in UTC."""
-    return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
+    """Write Unix seconds as ISO 8601, in UTC; None for no moment, or one that no calendar has."""
+    if moment_s is None:
+        return None
+    try:
+        return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def one_line(said: object, length: int = 300) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
 
 LINES = 10_000
+BYTES = 8 << 20
 SHOWN = 3
 LABEL = 10
 """Width of the labels on the left."""
@@ -105,6 +106,8 @@ def _check(path: str, router: Router | None, settler: Settler, formats: FormatOp
     found = list(_entries(log, router))
     entries = [entry for entry, _ in found]
     read = [(entry, log_format) for entry, log_format in found if log_format]
+    if log.source.problems and not entries:
+        raise InputError(log.source.problems[0])
     if not log.choice.first and not read:
         raise InputError(explain_unknown([each.line for each in entries if each.line.strip()], path))
     log_format = log.choice.first or read[0][1]
@@ -121,17 +124,19 @@ def _check(path: str, router: Router | None, settler: Settler, formats: FormatOp
     if not read:
         rejected = [(entry.rejected, entry.line) for entry in entries if entry.line.strip()]
         raise InputError(explain_format(path, log_format, rejected))
+    if log.source.problems:
+        raise InputError(log.source.problems[0])
 
 
 def _entries(log: Log, router: Router | None) -> Iterator[tuple[Entry, LogFormat | None]]:
-    """The entries of the first LINES lines, each with its format."""
+    """The entries of the first LINES lines, or BYTES of them, each with its format."""
     reader = StretchReader(log.choice, router or _no_router())
-    left = LINES
+    left, left_bytes = LINES, BYTES
     for chunk in sources.chunks(log.source, size=HEAD):
         for found in reader.entries(chunk.read(), chunk.offset):
             yield found
-            left -= 1
-            if not left:
+            left, left_bytes = left - 1, left_bytes - len(found[0].line)
+            if not left or left_bytes <= 0:
                 return
 
 

@@ -46,13 +46,7 @@ def progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def account(run: Run, settler: Settler, counts: LineCounts, *, quiet: bool = False) -> None:
-    """Say on stderr what was rejected, what was lost of damaged files, and what could not be proven.
-
-    When quiet, only what was lost or rejected.
-    """
-    for log in run.logs:
-        for problem in log.source.problems:
-            say(problem)
+    """Say on stderr what was rejected, and what could not be proven; when quiet, only what was rejected."""
     for text in run.changes.summary():
         say(text, quiet=quiet)
     say_rejected(counts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from logstatsd.cli.console import is_terminal, progress, say
 from logstatsd.cli.options import FLASK, PRECEDENCE
 from logstatsd.cli.when import window
-from logstatsd.errors import FormatError, OptionError
+from logstatsd.errors import FormatError, InputError, OptionError
 from logstatsd.formats.diagnose import explain_format, explain_unknown
 from logstatsd.model.filters import Excluded
 from logstatsd.model.route import FIXED
@@ -138,6 +138,18 @@ def tell_changes(run: Run, path: str, lines: int, stretches: Stretches, *, quiet
     """Say where the format of a log changes; `lines` and `stretches` are those of its next piece."""
     for text in run.changes.note(path, lines, stretches, numbered=not run.skipped_bytes):
         say(text, quiet=quiet)
+
+
+def tell_losses(run: Run, counts: LineCounts) -> int:
+    """Say what could not be read, however quiet the run; returns the exit code for that, 0 for nothing lost.
+
+    To be called once all has been read; from then on `counts` have it too.
+    """
+    for log in run.logs:
+        counts.lost += log.source.problems
+    for text in counts.lost:
+        say(text)
+    return InputError.exit_code if counts.lost else 0
 
 
 def refuse_misfits(run: Run, counts: LineCounts) -> None:

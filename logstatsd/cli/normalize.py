@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import account, say
-from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tell_changes
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tell_changes, tell_losses
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -44,7 +44,7 @@ class NormalizeOptions(Options):
 @takes(asked=NormalizeOptions, app=AppOptions, formats=FormatOptions, lines=RunOptions)
 def normalize(
     logs: tuple[str, ...], asked: NormalizeOptions, app: AppOptions, formats: FormatOptions, lines: RunOptions
-) -> None:
+) -> int:
     """Print a JSON object for every line of a log, in order: time, method, rule, status, duration.
 
     \b
@@ -60,12 +60,14 @@ def normalize(
         sys.stdout.flush()  # of a live stream, each chunk is what it has said so far
         counts.add(done.counts)
         tell_changes(run, done.path, done.counts.lines, done.stretches, quiet=asked.quiet)
+    failed = tell_losses(run, counts)
     refuse_misfits(run, counts)
     if not asked.quiet:
         account(run, settler, counts)
         if counts.excluded:
             say(f"{counts.excluded:,} requests excluded")
     lines.limit().check(counts, ", ".join(logs))
+    return failed
 
 
 def _settled(done: Normalized, settler: Settler, wanted: Wanted) -> Iterator[str]:

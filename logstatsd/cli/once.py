@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logstatsd.cli.console import account as tell_of_logs
-from logstatsd.cli.inputs import open_run, refuse_misfits, tallies
+from logstatsd.cli.inputs import open_run, refuse_misfits, tallies, tell_losses
 from logstatsd.cli.options import HALF_OF_MANY
 from logstatsd.cli.outcome import Account
 from logstatsd.cli.request import BATCH_LINES
@@ -37,8 +37,10 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
         try:
             failure = _send(run, sender, quiet=quiet or asked.telling.dry_run)
         except BaseException:
+            tell_losses(run, lines)
             tell_of_logs(run, sender.settler, lines, quiet=True)
             raise
+        lost = tell_losses(run, lines)
         refuse_misfits(run, lines)
         tell_of_logs(run, sender.settler, lines, quiet=quiet)
         if not quiet:
@@ -48,7 +50,7 @@ def replay_once(paths: tuple[str, ...], asked: Request) -> int:
         refuse_untimed(run.changes)
         asked.lines.limit(HALF_OF_MANY).check(lines, ", ".join(paths))
         account.tell()
-    return 0
+    return lost
 
 
 def _send(run: Run, sender: Sender, *, quiet: bool) -> UndeliveredError | None:

@@ -136,6 +136,7 @@ def replay_as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
         "dropped": totals.dropped,
         "unconfirmed": totals.unconfirmed,
         "series": totals.series,
+        "lost": lines.lost,
         "oldest": iso_utc(totals.oldest_s),
         "seconds": round(counted.seconds, 3),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logstatsd.cli.console import account, refuse_overwriting, say, show
-from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies, tell_losses
 from logstatsd.cli.labelling import Outcomes
 from logstatsd.cli.options import (
     AppOptions,
@@ -102,6 +102,7 @@ def report(
         outcomes.add(piece.batch)
         summary.add(piece.batch)
     summary.skipped_bytes = run.skipped_bytes
+    failed = tell_losses(run, summary.counts)
     refuse_misfits(run, summary.counts)
     show(asked.rendered(summary), asked.output)
     if not asked.quiet:
@@ -110,7 +111,7 @@ def report(
         if asked.chosen_renderer == DEFAULT_RENDERER:
             say(_caption(run, summary))
     lines.limit().check(summary.counts, ", ".join(logs))
-    return 0
+    return failed
 
 
 def _caption(run: Run, summary: Summary) -> str:

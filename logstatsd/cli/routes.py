@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logstatsd.cli.console import account, opened, refuse_overwriting, say, show
-from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies
+from logstatsd.cli.inputs import load_app, open_run, refuse_misfits, tallies, tell_losses
 from logstatsd.cli.options import (
     AppOptions,
     FormatOptions,
@@ -58,7 +58,7 @@ class RoutesOptions(Options):
 @takes(asked=RoutesOptions, app=AppOptions, formats=FormatOptions, lines=RunOptions)
 def routes(
     logs: tuple[str, ...], asked: RoutesOptions, app: AppOptions, formats: FormatOptions, lines: RunOptions
-) -> None:
+) -> int:
     """Show the app's URL map, save a snapshot of it, or count which rules a log hits.
 
     \b
@@ -72,11 +72,11 @@ def routes(
     router, settler = load_app(app)
     if asked.output and not logs and not asked.as_json:
         _write_snapshot(router, asked.output)
-        return
-    usage = Usage()
+        return 0
+    usage, failed = Usage(), 0
     if logs:
         run = open_run(logs, router, formats, lines, quiet=asked.quiet)
-        _count(run, settler, usage, Excluded(lines.exclude), asked)
+        failed = _count(run, settler, usage, Excluded(lines.exclude), asked)
     rules = [info for info in router.rules if not asked.unused or usage.is_unused(info)]
     if asked.unused and not rules:
         say("no rule is unused", quiet=asked.quiet)
@@ -84,14 +84,16 @@ def routes(
         show(json.dumps(_as_json(rules, usage, logs=bool(logs)), indent=2), asked.output)
     elif rules or usage.unmatched or asked.output:
         show(_table(rules, usage, logs=bool(logs)), asked.output)
+    return failed
 
 
 @dataclass
 class Usage:
-    """The requests of each rule, and the targets that no rule matched."""
+    """The requests of each rule, the targets that no rule matched, and what could not be read."""
 
     requests: Counter[Route] = field(default_factory=Counter)
     unmatched: Counter[bytes] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
 
     def is_unused(self, info: RuleInfo) -> bool:
         """Whether a rule that labels requests has none."""
@@ -104,17 +106,20 @@ def _write_snapshot(router: Router, output: str) -> None:
         file.write(dump_snapshot(router.snapshot))
 
 
-def _count(run: Run, settler: Settler, usage: Usage, excluded: Excluded, asked: RoutesOptions) -> None:
-    """Count the requests of the run's logs."""
+def _count(run: Run, settler: Settler, usage: Usage, excluded: Excluded, asked: RoutesOptions) -> int:
+    """Count the requests of the run's logs; returns the exit code for what could not be read."""
     summary = Summary(("rule",), excluded)
     pieces = None if asked.unused else _counting(run, settler, usage.unmatched)
     for piece in tallies(run, settler, quiet=asked.quiet, pieces=pieces):
         summary.add(piece.batch)
+    usage.lost = summary.counts.lost
+    failed = tell_losses(run, summary.counts)
     refuse_misfits(run, summary.counts)
     for (route, _), group in summary.groups.items():
         usage.requests[route] += group.requests
     if not asked.quiet:
         account(run, settler, summary.counts)
+    return failed
 
 
 def _counting(run: Run, settler: Settler, unmatched: Counter[bytes]) -> Iterator[Piece]:
@@ -162,6 +167,7 @@ def _as_json(rules: list[RuleInfo], usage: Usage, *, logs: bool) -> dict[str, An
         ],
     }
     if logs:
+        found["lost"] = usage.lost
         found["unmatched"] = [
             {"target": clean_bytes(target), "requests": count}
             for target, count in usage.unmatched.most_common(TOP)

@@ -14,6 +14,7 @@ from logstatsd.formats.diagnose import explain_unknown
 from logstatsd.formats.envelopes import ENVELOPES
 from logstatsd.formats.json_reader import objects
 from logstatsd.formats.logformat import LogFormat, flat, parse_layout, split_unit
+from logstatsd.formats.ltsv import ltsv_format
 from logstatsd.formats.presets import FORMATS, Expected, Preset
 from logstatsd.formats.reader import Reader, reader_of, unwrap
 from logstatsd.formats.servers import NEVER_WRITES
@@ -118,7 +119,7 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     """
     lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
     block = b"\n".join(lines) + b"\n"
-    if given:
+    if given and given.rpartition(":")[2] != "ltsv":
         return _best_of(*choices(given), block, len(lines))
     envelopes = envelopes_of(lines)
     inner = unwrap(block, envelopes)
@@ -128,8 +129,13 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
         if log_format is None:
             raise FormatError(f"{name}: {note}")
         candidates.insert(0, Preset(log_format, "", Expected(), note=note))
+    labelled, missing = ltsv_format(inner, fields or {})
+    if labelled:
+        candidates.insert(0, Preset(labelled, "", Expected()))
     best = _best(candidates, inner, len(lines))
     fit = count_fitting(best.log_format, inner, leniently=True)
+    if not fit and missing:
+        raise FormatError(f"{name}: {missing}")
     if not fit:
         raise FormatError(explain_unknown(inner.split(b"\n")[:-1], name))
     return Detected(_enveloped(best.log_format, envelopes), fit, len(lines), best.note)

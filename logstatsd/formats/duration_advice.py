@@ -45,6 +45,7 @@ DURATION_ADVICE = {
         "log-format = {} %(micros)",
         '"duration_us": %(micros)',
     ),
+    "ltsv": Advice("add reqtime:$request_time to nginx's log_format, or reqtime_microsec:%D to Apache's"),
     "json": Advice(
         'add to the JSON, for nginx or gunicorn: "request_time":"$request_time" or "duration_us": %(D)s'
     ),

@@ -1,4 +1,4 @@
-"""Tables of the variables of nginx, gunicorn, Apache, uWSGI and Werkzeug, and what they stand for."""
+"""Tables of the variables of nginx, gunicorn, Apache, uWSGI, Werkzeug and LTSV, and what they stand for."""
 
 from __future__ import annotations
 
@@ -145,9 +145,26 @@ WERKZEUG: dict[str, Field] = {
     "size": _WORD,
 }
 
+LTSV: dict[str, Field] = {
+    # http://ltsv.org, and what alp expects; there, `host` is the client's
+    **_each(Field("request", "request"), "req request"),
+    **_each(Field("word", "method"), "method request_method"),
+    **_each(TEXT._replace(role="target"), "uri request_uri"),
+    "path": Field("text", "path"),
+    "status": Field("status", "status"),
+    **_each(TEXT._replace(role="time"), "time time_local time_iso8601 timestamp msec"),
+    **_each(TEXT._replace(role="host"), "vhost http_host"),
+    "upstream_addr": Field("list", "upstream"),
+    **_each(Field("word", "duration", "seconds"), "reqtime request_time apptime response_time runtime"),
+    "reqtime_microsec": Field("word", "duration", "microseconds, maybe with decimals"),
+    "reqtime_msec": Field("word", "duration", "milliseconds, maybe with decimals"),
+    "cpu_us": Field("word", "cpu", "microseconds, maybe with decimals"),
+}
+
 _BETTER_FIRST = (
     *("http_host", "host"),
     *("request_time", "upstream_response_time", "upstream_header_time", "upstream_connect_time"),
+    *("vhost", "reqtime_microsec", "reqtime_msec", "reqtime", "response_time", "apptime", "runtime"),
     *("D", "L", "{us}T", "M", "{ms}T", "T", "{s}T", "micros", "msecs", "secs", "took"),
 )
 """Of several variables that could serve a role, the first of these does, unless the user names another."""

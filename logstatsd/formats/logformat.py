@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, fields, replace
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Row = tuple[bytes, ...]
+
+
+MOST_VARIABLES = 256
+OPEN_ENDED = frozenset({"text", "request"})
+"""Kinds of value that may hold anything, so that only what follows tells where they end."""
+PATH_AND_QUERY = frozenset({("path", "is_args"), ("path", "q")})
+"""The role and the variable that may touch: a path ends at a question mark."""
 
 
 class Token(NamedTuple):
@@ -126,7 +134,8 @@ class LogFormat:
 
     @cached_property
     def chosen(self) -> dict[str, Token]:
-        """For each role the variable that serves it. Raises FormatError where a needed one is missing."""
+        """For each role the variable that serves it. Raises FormatError where the layout does not serve."""
+        _refuse_unreadable(self)
         chosen: dict[str, Token] = {}
         for token in self.variables:
             role = token.field.role
@@ -191,11 +200,38 @@ class LogFormat:
         if self.is_json and not any(token.name == bare for token in self.variables):
             bare = next((token.name for key, token in self.keys if key == bare), bare)
         suffix = f":{name.rpartition(':')[2]}" if unit else ""
-        return replace(self, assigned=(*self.assigned, (role, bare + suffix)))
+        return replace(self, assigned=tuple({**dict(self.assigned), role: bare + suffix}.items()))
 
     def unescape(self, value: bytes) -> bytes:
         """Give the bytes that the server had before it wrote them into its log."""
         return value if self.is_json else self.rules.unescape(value)
+
+
+def _refuse_unreadable(log_format: LogFormat) -> None:
+    """Raise FormatError for a text layout whose values cannot be told apart in a line."""
+    if "\n" in log_format.layout:
+        raise FormatError(
+            f"the log format {log_format.layout!r} has a line break: logs are read line by line"
+        )
+    if len(log_format.variables) > MOST_VARIABLES:
+        raise FormatError(
+            f"the log format {log_format.layout[:40]!r}… has {len(log_format.variables):,} variables; "
+            f"at most {MOST_VARIABLES} are read"
+        )
+    for one, other in itertools.pairwise(log_format.tokens):
+        if isinstance(one, Token) and isinstance(other, Token) and _runs_into(one, other, log_format.server):
+            first, second = (log_format.rules.spelled.format(each.name) for each in (one, other))
+            raise FormatError(
+                f"the log format {log_format.layout!r} has {first} right before {second}, and nothing tells "
+                "where the one ends: put a space between them, or quotes around them"
+            )
+
+
+def _runs_into(one: Token, other: Token, server: str) -> bool:
+    """Whether nothing tells where one value ends and the other, right after it, begins."""
+    if (one.field.role, other.name) in PATH_AND_QUERY:
+        return server == "gunicorn"  # whose query lacks the question mark
+    return one.field.kind in OPEN_ENDED
 
 
 def flat(item: object, prefix: str = "") -> Iterator[tuple[str, object]]:

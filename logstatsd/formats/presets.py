@@ -126,6 +126,17 @@ _PRESETS = (
         note=_INTEGER_NOTE.format("%D"),
     ),
     Preset(LogFormat("uwsgi", UWSGI_DEFAULT, "uwsgi"), _UWSGI_LINE, _TIMED),
+    Preset(
+        LogFormat(
+            "ltsv",
+            "time:$time\thost:$host\treq:$req\tstatus:$status\tsize:$size\treferer:$referer\tua:$ua\t"
+            "reqtime:$reqtime",
+            "ltsv",
+        ),
+        "time:22/Nov/2026:13:25:15 +0000\thost:192.0.2.7\treq:GET /orders/7?page=2 HTTP/1.1\tstatus:200\t"
+        "size:512\treferer:-\tua:curl/8.5\treqtime:0.042",
+        _TIMED,
+    ),
     _nginx("combined", "", "", None),
     _gunicorn("gunicorn-default", "", "", None),
     Preset(

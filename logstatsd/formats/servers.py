@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from logstatsd.formats.fields import APACHE, GUNICORN, JSON, NGINX, UWSGI, WERKZEUG, Field
+from logstatsd.formats.fields import APACHE, GUNICORN, JSON, LTSV, NGINX, UWSGI, WERKZEUG, Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ class Server(NamedTuple):
     unescape: Callable[[bytes], bytes]
     spelled: str
     """A variable as its format strings have it."""
+    value: bytes = b""
+    """Pattern of any value; empty where that depends on what stands around it."""
 
 
 _C_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"v": b"\v", b"f": b"\f"}
@@ -61,6 +63,7 @@ def _as_is(value: bytes) -> bytes:
 
 
 _DOLLAR = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LABEL = re.compile(r"\$\{([\w.-]+)\}|\$(\w+)")
 _ATOM = re.compile(r"%(?:(%)|\((\{[^}]+\}[a-zA-Z]|[a-zA-Z])\)[-\d.]*[sdr])")
 _PERCENT = re.compile(r"%(?:(%)|[<>!,\d]*(\{[^}]+\}[a-zA-Z]|[a-zA-Z]))")
 _LOGVAR = re.compile(r"%(?:(%)|\(([\w.-]+)\))")
@@ -88,6 +91,7 @@ SERVERS: dict[str, Server] = {
     "apache": Server(_PERCENT, APACHE, _PAIRED, _PAIRED_TARGET, _unescape_c, "%{}"),
     "uwsgi": Server(_LOGVAR, UWSGI, b"", _RAW_TARGET, _as_is, "%({})"),
     "werkzeug": Server(_DOLLAR, WERKZEUG, b"", _RAW_TARGET, _unescape_c, "${}"),
+    "ltsv": Server(_LABEL, LTSV, b"", rb"[^ ?#\t\r\n]++", _unescape_c, "{}", value=rb"[^\t\r\n]*+"),
     "json": Server(_DOLLAR, JSON, _PLAIN, _PLAIN_TARGET, _as_is, "{}"),
 }
 

@@ -182,10 +182,11 @@ def _value(log_format: LogFormat, n: int, role: str) -> bytes:
 def _shape(log_format: LogFormat, n: int) -> bytes:
     """The pattern of the values of the variable at position `n`, given what stands around it."""
     tokens = log_format.tokens
-    kind = tokens[n].field.kind  # type: ignore[union-attr]
+    is_status = log_format.chosen.get("status") is tokens[n]
+    kind = "status" if is_status else tokens[n].field.kind  # type: ignore[union-attr]
     literal = _literal_after(tokens, n)
-    if kind in _SHAPES:
-        return _SHAPES[kind]
+    if fixed := _SHAPES.get(kind) or log_format.rules.value:
+        return fixed
     if kind == "number":
         return rb"-?+[\d.]*+" if literal[:1] == "-" else rb"[-\d.]*+"
     if kind == "list":
@@ -198,8 +199,10 @@ def _shape(log_format: LogFormat, n: int) -> bytes:
 
 def _free(log_format: LogFormat, n: int, kind: str, literal: str) -> bytes:
     """The pattern of a value that ends where what comes next begins."""
+    if not literal and n + 1 < len(log_format.tokens):  # only a query touches it, see `LogFormat.chosen`
+        return rb'[^? "\n]*+'
     if not literal:
-        return rb"[^\n]*?" if n + 1 < len(log_format.tokens) else rb"[^\n]*+"
+        return rb"[^\n]*+"
     if literal[0] == "\t":
         return rb"[^\t\n]*+"
     inside = rb'[^ "\n]' if kind in _WORDS else rb"[^\n]"
@@ -254,8 +257,9 @@ def _request(log_format: LogFormat, n: int, garbage: bytes, *, query: bool) -> b
     target = log_format.rules.target
     rest = rb"(?:[?#](?:" + target.replace(b"?#", b"") + rb")?+)?+"
     request = _METHOD + b" " + target
-    # Without quotes around it, only the protocol tells where a request ends, and that it is one.
-    protocol = _PROTOCOL if _is_quoted(log_format.tokens, n) else _PROTOCOL.removesuffix(b"?+")
+    # Without quotes or tabs around it, only the protocol tells where a request ends, and that it is one.
+    is_told = _is_quoted(log_format.tokens, n) or log_format.rules.value
+    protocol = _PROTOCOL if is_told else _PROTOCOL.removesuffix(b"?+")
     captured = b"(" + request + rest + b")" if query else b"(" + request + b")" + rest
     return b"(?:" + captured + protocol + b"(?=" + _next(log_format, n) + b")|" + garbage + b")"
 

@@ -147,6 +147,7 @@ def as_json(summary: Summary, sort: str) -> str:
             "to": iso_utc(summary.period.last_s),
             "rows": rows(summary, sort),
             "rejections": dict(sorted(summary.counts.rejected.items())),
+            "lost": summary.counts.lost,
         },
         indent=2,
         ensure_ascii=False,

@@ -227,8 +227,9 @@ class TargetCount:
 
     def __call__(self, task: Task) -> tuple[list[Piece], Unmatched]:
         """The tally, and the most frequent unmatched targets."""
-        scan = self.scan
-        batch, stretches, parts = scan.scanner_of(task.log_number).scan_parts(task.chunk.read())
+        scan, read = self.scan, task.chunk.read()
+        batch, stretches, parts = scan.scanner_of(task.log_number).scan_parts(read)
+        batch.counts.lost += task.chunk.lost(read)
         found = Unmatched(Counter(), Counter())
         for log_format, data in parts:
             _count_targets(LineReader(log_format, scan.router, scan.window, query=False), data, found)

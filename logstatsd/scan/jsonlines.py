@@ -86,7 +86,9 @@ class _Writer:
         done, text = Normalized(chunk.path, offset=chunk.offset), []
         start, offset, number = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset, 0
         current: LineReader | None = None
-        for block in slices(chunk.read()):
+        data = chunk.read()
+        done.counts.lost += chunk.lost(data)
+        for block in slices(data):
             for reader, line, row in self._reader.lines(block):
                 if reader is not current and reader and row[reader.position("status")]:
                     current, time = reader, row[reader.position("time")]

@@ -63,7 +63,7 @@ def _open(source: sources.Source, given: str, roles: dict[str, str]) -> Log:
     head = sources.head(source, HEAD)
     choice = FormatChoice(None, fixed=bool(given), roles=tuple(roles.items()))
     if not head.strip():
-        return Log(source, None, choice, is_empty=not head)
+        return Log(source, None, choice, is_empty=not head and not source.problems)
     try:
         found = detect(head, source.name, given=given, fields=roles)
     except FormatError:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from operator import mul
 from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from logstatsd import engine
+from logstatsd.errors import InputError
+from logstatsd.model.batch import Batch
+from logstatsd.model.line_counts import LineCounts
 from logstatsd.scan.logs import Log, line_time
 from logstatsd.scan.scanners import choose_scanner
 from logstatsd.scan.stretches import FormatChanges, Stretches, StretchScanner
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from logstatsd.formats.known import FormatChoice
-    from logstatsd.model.batch import Batch, Window
+    from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
 
 _Result = TypeVar("_Result")
@@ -91,10 +95,13 @@ class Scan:
         chunk, before = task.chunk, self._make_room(task)
         scanner = self.scanner_of(task.log_number)
         if self.holds:
-            return [*before, Piece(chunk.path, *scanner.count(chunk))]
+            with contextlib.suppress(InputError):  # it has gone, as `lost` tells
+                before.append(Piece(chunk.path, *scanner.count(chunk)))
+            return [*before, *_lost(chunk, chunk.lost())]
         data = chunk.read()
         parts = _parts(data, self.lines) if self.lines else [data]
-        return [Piece(chunk.path, *scanner.scan(part)) for part in parts]
+        pieces = [Piece(chunk.path, *scanner.scan(part)) for part in parts]
+        return [*pieces, *_lost(chunk, chunk.lost(data))]
 
     def scanner_of(self, log_number: int) -> StretchScanner:
         """The scanner of a log, one a thread."""
@@ -121,6 +128,11 @@ class Scan:
             scanners[0].absorb(other)
         for scanner in scanners:
             yield from scanner.held()
+
+
+def _lost(chunk: sources.Chunk, texts: list[str]) -> list[Piece]:
+    """The piece that tells what of a chunk was lost, if anything was."""
+    return [Piece(chunk.path, Batch(LineCounts(lost=texts)), Stretches())] if texts else []
 
 
 def _parts(data: bytes, lines: int) -> Iterator[bytes]:

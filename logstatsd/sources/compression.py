@@ -25,6 +25,10 @@ MAGIC_LENGTH = 6
 READ_STEP = 16 << 10
 # A hostile file can decode to a thousand times its size; a piece is never longer than this.
 PIECE = 1 << 20
+# `zstd --long=29` looks back so far: 512 MiB of memory, as much of it as there is of the log.
+WINDOW_LOG = 29
+# A file shorter than a magic number that begins with so much of one was cut.
+TELLING = 2
 
 
 class DamagedError(Exception):
@@ -106,7 +110,8 @@ def _xz() -> Decoder:
 
 def _zstd() -> Decoder:
     zstd = _first_of("compression.zstd", "backports.zstd")
-    return Decoder(zstd.ZstdDecompressor, zstd.ZstdError)
+    options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
+    return Decoder(partial(zstd.ZstdDecompressor, options=options), zstd.ZstdError)
 
 
 # A block size of 1 to 9, then the start of a first block or, in an empty stream, of the end.
@@ -132,13 +137,21 @@ FOREIGN = {
 def kind_of(name: str, first: bytes) -> str:
     """Name the kind of a file by its first MAGIC_LENGTH bytes: PLAIN or a key of CODECS.
 
-    Raises InputError for archives and compressions that are not read.
+    A file that ends within its magic number is of that kind. Raises InputError for archives and compressions
+    that are not read.
     """
     for magic, command in FOREIGN.items():
         if first.startswith(magic):
             by_hand = f"{command} {shlex.quote(name)} | logstatsd ... -"
             raise InputError(f"{name}: its compression is not read here; try: {by_hand}")
-    return next((kind for kind, codec in CODECS.items() if first.startswith(codec.magics)), PLAIN)
+    return next((kind for kind, codec in CODECS.items() if _begins(first, codec.magics)), PLAIN)
+
+
+def _begins(first: bytes, magics: tuple[bytes, ...]) -> bool:
+    """Whether a file begins with one of some magic numbers, or is all of it a beginning of one."""
+    if first.startswith(magics):
+        return True
+    return len(first) >= TELLING and any(magic.startswith(first) for magic in magics)
 
 
 def decoder(name: str, kind: str) -> Decoder:
@@ -165,19 +178,31 @@ def decoded(name: str, kind: str, raw: Iterator[bytes]) -> Generator[bytes]:
         while not member.eof:
             try:
                 piece = member.decompress(data, PIECE)
-            except errors as error:
+            except (errors, MemoryError) as error:
                 lost = len(data) + sum(map(len, raw))
-                msg = f"corrupt {kind} data ({error}): its last {lost:,} compressed bytes are lost"
-                raise DamagedError(msg) from None
+                raise DamagedError(_undecodable(name, kind, error, lost)) from None
             if piece:
                 yield piece
             data = b""
             if member.needs_input and not member.eof:
                 more = next(raw, None)
                 if more is None and not piece:
-                    raise DamagedError(f"cut short: its {kind} data end in the middle, the rest is lost")
+                    raise DamagedError(_cut_short(kind))
                 data = more or b""
         data = member.unused_data
+
+
+def _cut_short(kind: str) -> str:
+    return f"cut short: its {kind} data end in the middle, the rest is lost"
+
+
+def _undecodable(name: str, kind: str, error: BaseException, lost: int) -> str:
+    """Tell corrupt data from such as need more memory than is spent on them."""
+    if kind == "zstd" and ("too much memory" in str(error) or isinstance(error, MemoryError)):
+        by_hand = f"zstdcat --long=31 {shlex.quote(name)} | logstatsd ... -"
+        window = f"window of more than {1 << WINDOW_LOG - 20} MiB"
+        return f"zstd data with a {window}: its last {lost:,} compressed bytes are lost; try: {by_hand}"
+    return f"corrupt {kind} data ({error}): its last {lost:,} compressed bytes are lost"
 
 
 def _next_member(kind: str, data: bytes, raw: Iterator[bytes]) -> bytes:
@@ -185,7 +210,10 @@ def _next_member(kind: str, data: bytes, raw: Iterator[bytes]) -> bytes:
     data = data.lstrip(b"\0")
     while len(data) < MAGIC_LENGTH and (more := next(raw, None)) is not None:
         data = (data + more).lstrip(b"\0")
-    if data and not data.startswith(CODECS[kind].magics):
+    magics = CODECS[kind].magics
+    if data and not data.startswith(magics):
+        if _begins(data, magics):
+            raise DamagedError(_cut_short(kind))
         lost = len(data) + sum(map(len, raw))
         raise DamagedError(f"followed by {lost:,} bytes that are not {kind} data: they are lost")
     return data

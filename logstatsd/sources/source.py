@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
 import select
 import stat
@@ -12,9 +11,10 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from logstatsd.errors import InputError
+from logstatsd.sources.bisection import bisect
 from logstatsd.sources.compression import (
     MAGIC_LENGTH,
     PLAIN,
@@ -31,6 +31,8 @@ from logstatsd.sources.paths import STDIN, expand, unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+_Item = TypeVar("_Item")
+
 __all__ = ["BLOCK", "LINE_LIMIT", "Chunk", "Source", "bisect", "chunks", "find", "head"]
 
 BLOCK = 12 << 20
@@ -39,11 +41,10 @@ BLOCK = 12 << 20
 CHUNKS_AHEAD = 2
 # A pipe that is silent for so long has paused: what it said is passed on.
 PAUSE_MS = 100
-# Servers log at the end of a request, from several workers: times are in order but for this much.
-JITTER_S = 60.0
-PROBES = 32
-# How far to look for a line that has a time, before bisection is given up.
-UNTIMED_LIMIT = 4 * LINE_LIMIT
+# By so many bytes at its end, a chunk is told from what stands in its place once the file was rewritten.
+ENDING_BYTES = 64
+SHRUNK = "cut short or replaced while it was read"
+REWRITTEN = "rewritten while it was read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Chunk:
 
     `offset` and `length` are in bytes of the log, uncompressed. Each line ends with a newline, except
     possibly the last of the log. A line longer than LINE_LIMIT may be in `data` by its beginning only,
-    LINE_LIMIT + 1 bytes and a newline; `length` is then still the true one.
+    LINE_LIMIT + 1 bytes and a newline; `length` is then still the true one. `ending` is what the lines in a
+    plain file ended with when they were found there.
     """
 
     path: str
@@ -60,13 +62,40 @@ class Chunk:
     length: int
     data: bytes | None = None
     inode: int = 0
+    ending: bytes = b""
 
     def read(self) -> bytes:
-        """Return the lines; fewer of them if the file has shrunk. Raises InputError."""
+        """Return the lines, or those of them that are still there; `lost` tells what is not."""
         if self.data is not None:
             return self.data
-        with self.opened() as fd:
-            return pread(fd, self.length, self.offset)
+        try:
+            with self.opened() as fd:
+                data = pread(fd, self.length, self.offset)
+        except InputError:
+            return b""
+        # what is cut short may look like a whole line with another number at its end
+        return data if len(data) == self.length else data[: data.rfind(b"\n") + 1]
+
+    def lost(self, data: bytes | None = None) -> list[str]:
+        """Tell what of the lines had gone from the file when their `data` was read, or has gone by now."""
+        if self.data is not None:
+            return []
+        kept, ending = self._left() if data is None else (len(data), data[-ENDING_BYTES:])
+        end = self.offset + self.length
+        if kept < self.length:
+            return [f"{self.path}: {SHRUNK}; bytes {self.offset + kept:,} to {end:,} are lost"]
+        if not ending.endswith(self.ending):
+            return [f"{self.path}: {REWRITTEN}; bytes {self.offset:,} to {end:,} are not what they were"]
+        return []
+
+    def _left(self) -> tuple[int, bytes]:
+        """Return how many of the bytes are there now, and what they end with."""
+        try:
+            with self.opened() as fd:
+                kept = min(max(os.fstat(fd).st_size - self.offset, 0), self.length)
+                return kept, pread(fd, len(self.ending), self.offset + self.length - len(self.ending))
+        except InputError:
+            return 0, b""
 
     def beginning(self) -> bytes:
         """Return some of the first lines. Raises InputError."""
@@ -138,9 +167,13 @@ class Source:
         return self.size
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the log, decoded: a file from its start, a stream from where it is; b"" for a pause."""
+        """Yield the log, decoded: a file from its start, a stream from where it is; b"" for a pause.
+
+        It ends where the rest cannot be decoded or read; then `problems` tells what is lost.
+        """
         if self.stream is None:
-            return self._decoded(self._file_steps)
+            self.problems.clear()
+            return self._sound(self._decoded(self._file_steps))
         return self._stream_pieces
 
     def unread(self, pieces: list[bytes]) -> None:
@@ -168,7 +201,16 @@ class Source:
 
     @cached_property
     def _stream_pieces(self) -> Iterator[bytes]:
-        return self._decoded(lambda: self._stream_steps)
+        return self._sound(self._decoded(lambda: self._stream_steps))
+
+    def _sound(self, items: Iterator[_Item]) -> Generator[_Item]:
+        """Yield items as long as the log can be read; note what is lost then."""
+        try:
+            yield from items
+        except DamagedError as loss:
+            self.problems.append(f"{self.name}: {loss}")
+        except InputError as error:
+            self.problems.append(f"{error}: what follows its first {self._done:,} bytes is lost")
 
     def _decoded(self, open_steps: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
         kind = self.kind  # before the steps are opened: of a stream, it looks at the first and puts them back
@@ -226,11 +268,10 @@ def head(source: Source, n_bytes: int = LINE_LIMIT) -> bytes:
     """
     taken: list[bytes] = []
     pieces = source.pieces()
-    with contextlib.suppress(DamagedError):
-        for piece in pieces:
-            taken.append(piece)
-            if sum(map(len, taken)) >= n_bytes or (not piece and any(b"\n" in some for some in taken)):
-                break
+    for piece in pieces:
+        taken.append(piece)
+        if sum(map(len, taken)) >= n_bytes or (not piece and any(b"\n" in some for some in taken)):
+            break
     source.unread(taken)
     start = b"".join(taken)
     return start[: start.rfind(b"\n", 0, n_bytes) + 1] or start[:n_bytes]
@@ -253,7 +294,7 @@ def chunks(
     Raises InputError; what is lost of a damaged file goes to `source.problems`.
     """
     if source.kind == PLAIN and source.stream is None:
-        return _file_chunks(source, size, start, stop, partial)
+        return source._sound(_file_chunks(source, size, start, stop, partial))
     made = _stream_chunks(source, size, start, stop, partial)
     return made if source.kind == PLAIN else read_ahead(made, CHUNKS_AHEAD)
 
@@ -266,8 +307,11 @@ def _file_chunks(source: Source, size: int, start: int, stop: int | None, partia
             stop = line_start(fd, start, stop)
         while start < stop:
             end, data = _cut(fd, start, start + size, stop)
+            ending = pread(fd, min(ENDING_BYTES, end - start), max(start, end - ENDING_BYTES))
+            if not ending:
+                raise DamagedError(f"{SHRUNK}; bytes {start:,} to {stop:,} are lost")
             source._done = end
-            yield Chunk(source.name, start, end - start, data, info.st_ino)
+            yield Chunk(source.name, start, end - start, data, info.st_ino, ending)
             start = end
 
 
@@ -297,7 +341,11 @@ def _steps_of(stream: BinaryIO) -> Iterator[bytes]:
     while True:
         if not poll.poll(PAUSE_MS):
             yield b""
-        if not (step := os.read(fd, LINE_LIMIT)):
+        try:
+            step = os.read(fd, LINE_LIMIT)
+        except OSError as error:
+            raise DamagedError(f"{error.strerror}: the rest is lost") from None
+        if not step:
             return
         yield step
 
@@ -305,90 +353,9 @@ def _steps_of(stream: BinaryIO) -> Iterator[bytes]:
 def _stream_chunks(
     source: Source, size: int, start: int, stop: int | None, partial: bool
 ) -> Generator[Chunk]:
-    pieces = resized(between(_sound(source, source.pieces()), start, stop), size)
+    pieces = resized(between(source.pieces(), start, stop), size)
     for lines in gather_lines(pieces, size):
         # What damage cut may look like a whole line with another number at its end.
         if lines.finished or (partial and not source.problems):
             yield Chunk(source.name, start, lines.length, lines.data)
             start += lines.length
-
-
-def _sound(source: Source, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from pieces
-    except DamagedError as loss:
-        source.problems.append(f"{source.name}: {loss}")
-
-
-def bisect(
-    source: Source, key: Callable[[bytes], float | None], since: float | None, until: float | None
-) -> tuple[int, int | None]:
-    """Find the range of bytes that holds all lines of a time window [since, until), in Unix seconds.
-
-    `key` gives a line's time, None for a line without one. The range is a little wider than the window: times
-    may be out of order by JITTER_S. It is the whole log where bisection cannot be trusted: a stream, a
-    compressed file, a file whose times, looked at in PROBES places, are not in order. Apache and uWSGI log
-    the start of a request at its end: there a request is found only if it took less than JITTER_S.
-
-    Raises InputError.
-    """
-    if source.stream is not None or source.kind != PLAIN:
-        return 0, None
-    with source.opened() as fd:
-        log = _Timeline(fd, os.fstat(fd).st_size, key)
-        try:
-            if not log.is_in_order():
-                return 0, log.stop
-            first = 0 if since is None else log.bracket(since - JITTER_S)[0]
-            last = log.stop if until is None else log.bracket(until + JITTER_S)[1]
-        except _UntimedError:
-            return 0, log.stop
-        return first, max(first, last)
-
-
-class _UntimedError(Exception):
-    """Too many lines in a row have no time."""
-
-
-class _Timeline(NamedTuple):
-    fd: int
-    stop: int
-    key: Callable[[bytes], float | None]
-
-    def line_at(self, position: int) -> tuple[int, float]:
-        """Return start and time of the first line at or after `position` that has a time; inf at the end."""
-        limit = min(position + UNTIMED_LIMIT, self.stop)
-        if position:
-            position = line_end(self.fd, position - 1, limit) or limit
-        while position < limit:
-            end = line_end(self.fd, position, limit) or limit
-            time = self.key(pread(self.fd, min(end - position, LINE_LIMIT), position))
-            if time is not None:
-                return position, time
-            position = end
-        if limit < self.stop:
-            raise _UntimedError
-        return self.stop, math.inf
-
-    def is_in_order(self) -> bool:
-        last = line_start(self.fd, max(0, self.stop - UNTIMED_LIMIT), self.stop - 1)
-        latest = -math.inf
-        for position in (*(self.stop * i // PROBES for i in range(PROBES)), last):
-            time = self.line_at(position)[1]
-            if time < latest - JITTER_S:
-                return False
-            latest = max(latest, time)
-        return True
-
-    def bracket(self, moment: float) -> tuple[int, int]:
-        """Return two starts of lines: all before one are earlier than `moment`, none from the other on."""
-        before, after = 0, self.stop
-        low, high = 0, self.stop
-        while high - low > LINE_LIMIT:
-            middle = (low + high) // 2
-            line, time = self.line_at(middle)
-            if time < moment:
-                low = before = line
-            else:
-                high, after = middle, line
-        return before, after

@@ -140,7 +140,7 @@ def test_the_names_in_json_are_those_that_are_promised() -> None:
     found = json.loads(RENDERERS["json"].render(summary_of("nginx.log"), "total"))
     assert list(found) == [
         "schema", "lines", "parsed", "rejected", "outside", "excluded", "skipped_bytes", "from", "to",
-        "rows", "rejections",
+        "rows", "rejections", "lost",
     ]  # fmt: skip
     assert found["schema"] == 1
     assert found["lines"] == found["parsed"] + found["rejected"] + found["outside"]

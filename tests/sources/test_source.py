@@ -159,8 +159,25 @@ def test_a_file_that_shrinks_gives_what_is_left(tmp_path):
     reading = chunks(source, size=100_000)
     first = next(reading)
     os.truncate(tmp_path / "access.log", 1_000)
-    assert first.read() == LOG[:1_000]
-    assert [chunk.read() for chunk in reading if chunk.read()] == []
+    kept = LOG[: LOG.rindex(b"\n", 0, 1_000) + 1]
+    assert first.read() == kept
+    assert first.lost(kept) == [
+        f"{tmp_path}/access.log: {sources.SHRUNK}; bytes {len(kept):,} to {first.length:,} are lost"
+    ]
+    assert [*reading] == []
+    assert source.problems == [
+        f"{tmp_path}/access.log: {sources.SHRUNK}; bytes {first.length:,} to {len(LOG):,} are lost"
+    ]
+
+
+def test_a_file_that_is_truncated_and_written_anew_is_told(tmp_path):
+    source = written(tmp_path, LOG)
+    reading = chunks(source, size=100_000)
+    first, second = next(reading), next(reading)
+    assert first.lost(first.read()) == []
+    (tmp_path / "access.log").write_bytes(b"another line of another day\n" * 40_000)
+    [loss] = second.lost(second.read())
+    assert "rewritten while it was read; bytes 100,0" in loss
 
 
 def test_a_file_that_logrotate_renames_is_read_on(tmp_path):
@@ -177,8 +194,9 @@ def test_a_file_that_is_deleted_and_written_anew_is_not_taken_for_itself(tmp_pat
     chunk = next(chunks(source))
     (tmp_path / "new").write_bytes(b"of another day\n")
     (tmp_path / "new").rename(tmp_path / "access.log")
-    with pytest.raises(InputError, match=r"access\.log: was replaced while it was read"):
-        chunk.read()
+    assert chunk.read() == b""
+    [loss] = chunk.lost(b"")
+    assert loss.endswith(f"replaced while it was read; bytes 0 to {len(LOG):,} are lost")
 
 
 def test_chunks_of_a_file_travel_without_its_bytes(tmp_path):
