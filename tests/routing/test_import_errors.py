@@ -63,11 +63,11 @@ def test_a_library_that_it_called_is_not(failure: Callable[..., str]) -> None:
 
 def test_what_an_app_of_ones_own_called_is_not_either(failure: Callable[..., str]) -> None:
     said = failure(
-        "shop:app",
-        shop="import installed_lib\n\ninstalled_lib.connect()\n",
+        "shop_x:app",
+        shop_x="import installed_lib\n\ninstalled_lib.connect()\n",
         installed_lib="def connect():\n    raise ConnectionError('no database')\n",
     )
-    assert "app/shop/__init__.py:3)" in said
+    assert "app/shop_x/__init__.py:3)" in said
 
 
 def test_a_module_that_an_installed_app_lacks_is_named_with_its_line(failure: Callable[..., str]) -> None:
@@ -89,9 +89,9 @@ def test_a_module_that_an_installed_app_lacks_is_named_with_its_line(failure: Ca
 )
 def test_a_guard_is_advised_where_the_app_ran_as_a_program(source: str, failure: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = failure("shop:app", shop=source.replace("PORT", str(taken.getsockname()[1])))
+        said = failure("shop_x:app", shop_x=source.replace("PORT", str(taken.getsockname()[1])))
     assert GUARD in said
-    assert "app/shop/__init__.py:" in said
+    assert "app/shop_x/__init__.py:" in said
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_a_guard_is_advised_where_the_app_ran_as_a_program(source: str, failure:
     ],
 )
 def test_and_nowhere_else(source: str, failure: Callable[..., str]) -> None:
-    assert GUARD not in failure("shop:app", shop=source)
+    assert GUARD not in failure("shop_x:app", shop_x=source)
