@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, real programs that a test needs, hypothesis' profiles."""
+"""Share with all tests a clean environment, the real programs that they need, and hypothesis' profiles."""
 
 from __future__ import annotations
 

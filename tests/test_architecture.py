@@ -35,7 +35,7 @@ def names(text: str) -> list[str]:
 
 
 def is_used(word: str, room: str) -> bool:
-    """Whether a room's code has the word, or a name that begins with it; a capital in it counts."""
+    """Tell whether a room's code has the word, or a name that begins with it; a capital in it counts."""
     pattern = re.compile(rf"(?<![a-zA-Z]){word}", re.NOFLAG if word[0].isupper() else re.IGNORECASE)
     return any(pattern.search(path.read_text("utf-8")) for path in (PACKAGE / room).rglob("*.py"))
 

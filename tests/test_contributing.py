@@ -52,7 +52,7 @@ def table(title: str) -> list[list[str]]:
 
 
 def typed(command: str, folder: Path) -> str:
-    """What a command prints that is typed in a folder with a copy of the project."""
+    """Type a command in a folder with a copy of the project; return what it prints."""
     done = subprocess.run(
         ["sh", "-c", command], cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True, text=True, check=False,

@@ -24,7 +24,7 @@ def test_every_file_is_in_the_table_and_the_other_way_round() -> None:
 
 
 def test_systemd_takes_the_units(need: Callable[[str], str], tmp_path: Path) -> None:
-    """As installed, but for the program, which must exist to be verified."""
+    """Verify the units as installed, but for the program, which must exist."""
     program = tmp_path / "logstatsd"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

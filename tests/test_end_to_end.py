@@ -69,7 +69,7 @@ class Recording(NamedTuple):
 
     @property
     def answered_by_server(self) -> int:
-        """How many requests are in the log that never came to the app."""
+        """Count the requests in the log that never came to the app."""
         return self.lines - len(self.notes)
 
 
@@ -81,12 +81,12 @@ def drive(address: Address, requests: list[Request]) -> None:
 
 
 def patient(request: Request) -> bool:
-    """Whether the visitor waits: how one who does not is logged is a matter of luck."""
+    """Tell whether the visitor waits: how one who does not is logged is a matter of luck."""
     return request.patience_s is None
 
 
 def taken_by_gunicorn(request: Request) -> bool:
-    """Whether gunicorn takes what nginx passes on; where it does not, nginx's log names it all the same."""
+    """Tell whether gunicorn takes what nginx passes on; nginx's log has it either way."""
     return request.raw is not None or (request.target.isascii() and len(request.target) < 4000)
 
 
@@ -176,7 +176,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 
 class Label(NamedTuple):
-    """What a request is to be counted under."""
+    """Route, method and status that a request is to be counted under."""
 
     route: Route
     method: str
@@ -311,7 +311,7 @@ def destination(address: Address | str) -> list[str]:
 
 
 def npm_key(name: Series, dialect: str) -> str:
-    """What npm statsd calls a series: tags as `;k=v`, slashes as hyphens, no other odd character."""
+    """Name a series as npm statsd does: tags as `;k=v`, slashes as hyphens, no other odd character."""
     tags = [tag.partition(":") for tag in name.tags]
     colon = "" if dialect == "dogstatsd" else "_"
     pairs = [f"{key}={value.replace(':', colon).replace('/', '-')}" for key, _, value in tags]

@@ -54,7 +54,7 @@ def length(node: ast.AST) -> int:
 
 
 def is_table(node: ast.AST) -> bool:
-    """Whether a statement of a module is data alone."""
+    """Tell whether a statement of a module is data alone."""
     value = getattr(node, "value", None)
     return isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(value, ast.Dict | ast.Tuple | ast.List)
 
@@ -97,7 +97,7 @@ def test_imports_are_at_the_top_but_for_what_is_heavy() -> None:
 
 
 def top_level_names(tree: ast.Module) -> Iterator[str]:
-    """What a module defines for others to use: not what it imports, nor names with an underscore."""
+    """List what a module defines for others to use: not what it imports, nor names with an underscore."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name

@@ -80,7 +80,7 @@ presets.FORMATS["mine"] = presets.Preset(
 
 
 def run(entry: str, *arguments: object) -> str:
-    """What the command prints, with one entry more in a table."""
+    """Run the command with one entry more in a table; return what it prints."""
     code = f"import sys\n{entry}\nfrom logstatsd.cli import cli\ncli(prog_name='logstatsd')"
     return command.run(*arguments, command=[sys.executable, "-c", code]).stdout
 

@@ -1,4 +1,4 @@
-"""What goes wrong is one line on standard error, and the exit code says what kind of thing it was."""
+"""Errors: one line on standard error, and an exit code that says what kind of error it was."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def systemd(
 
 
 def told(systemd: socket.socket) -> list[str]:
-    """What systemd was told since it was last asked."""
+    """Read what systemd was told since the last call."""
     found = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What is said where labels are likely to be wrong: another app, a prefix, a factory without its settings."""
+"""Warnings where labels are likely to be wrong: another app, a prefix, a factory without its settings."""
 
 from __future__ import annotations
 

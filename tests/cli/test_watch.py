@@ -63,7 +63,7 @@ def test_into_a_pipe_the_table_is_printed_when_it_ends(log: Path) -> None:
 
 
 def has_open(pid: int, path: Path) -> bool:
-    """Whether a process has a file open."""
+    """Tell whether a process has a file open."""
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
             if fd.readlink() == path:

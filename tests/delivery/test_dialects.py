@@ -1,4 +1,4 @@
-"""What each dialect writes, held to its grammar and to the datadog client's own bytes."""
+"""Dialects: each is held to its grammar and to the datadog client's own bytes."""
 
 from __future__ import annotations
 

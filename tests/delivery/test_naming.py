@@ -1,4 +1,4 @@
-"""What a request's metrics are called, and that no name can hold anything a server would act on."""
+"""Names of a request's metrics; none can hold anything that a server would act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What arrives is read in every dialect and summed, in bounded memory."""
+"""The tally of a listener: every dialect is read and summed, in bounded memory."""
 
 from __future__ import annotations
 

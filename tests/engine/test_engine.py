@@ -57,7 +57,7 @@ def no_hang() -> Iterator[None]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended and was waited for: a zombie still has its number."""
+    """Tell whether a process has ended and was waited for: a zombie still has its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

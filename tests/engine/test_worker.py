@@ -18,7 +18,7 @@ SERVE = [sys.executable, "-c", "from logstatsd.engine.worker import serve; serve
 
 
 def replies(*sent: object) -> tuple[list[Any], str]:
-    """What a worker answers to its work and tasks, and what it prints to standard error."""
+    """Give a worker its work and tasks; return its replies, and what it prints to standard error."""
     stdin = io.BytesIO()
     for item in sent:
         send(stdin, item)

@@ -1,4 +1,4 @@
-"""Which format a log's first lines are in: by how many of them fit, then by how values are escaped."""
+"""Detection of a log's format: by how many of its first lines fit, then by how values are escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to add to a server's configuration: the same advice in every command, and it works."""
+"""Advice on what to add to a server's configuration: the same in every command, and it works."""
 
 from __future__ import annotations
 

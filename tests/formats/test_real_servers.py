@@ -173,7 +173,7 @@ def test_times_of_several_upstreams_add_up(by_nginx: Path) -> None:
 def _same_headers(
     log_format: LogFormat, line: bytes, sent: Sent, agent: str, referer: str, forwarded: str
 ) -> None:
-    """What else the line holds is what was sent; of JSON, what it holds is up to what reads it."""
+    """Check that the line's other values are what was sent; the keys of JSON may differ."""
     if log_format.is_json:
         return
     values = parse_line(log_format, line)
@@ -240,7 +240,7 @@ def test_every_line_of_gunicorn_is_what_was_sent(by_gunicorn: list[bytes], name:
 
 
 def _latin_1(log_format: LogFormat, target: bytes) -> bytes:
-    """In JSON a target is still the UTF-8 of what gunicorn had read as Latin-1."""
+    """Decode a target of JSON, which is the UTF-8 of what gunicorn had read as Latin-1."""
     return target.decode().encode("latin-1") if log_format.is_json else target
 
 

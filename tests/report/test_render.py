@@ -46,7 +46,7 @@ def made(timings: dict[Any, Durations], by: tuple[str, ...] = ("rule", "method")
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """What a pipe gets of a report."""
+    """Render a report as a pipe gets it."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
     def render(summary: Summary, renderer: str = "table", columns: int = 200, sort: str = "total") -> str:

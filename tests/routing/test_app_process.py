@@ -81,7 +81,7 @@ def test_a_converter_that_does_not_answer_keeps_its_rule_unproven(
 def test_one_rule_that_is_refused_does_not_cost_its_good_converter(
     started: Callable[..., AppProcess],
 ) -> None:
-    """Where a rule has two converters, which of them hangs cannot be seen from outside."""
+    """Of a rule with two converters, it cannot be seen from outside which of them hangs."""
     app = started(odd_converters.refusing)
     assert asked(app, "/both/sleeps/yes/x", "/good/no") == [
         ("/both/sleeps/<good:value>/<sleeps:other>", False),
@@ -193,7 +193,7 @@ def test_an_app_that_need_not_be_asked_is_let_go_at_once(started: Callable[..., 
 
 
 def test_asking_costs_little(started: Callable[..., AppProcess]) -> None:
-    """By our processor time, which a busy machine does not stretch."""
+    """Measure our processor time, which a busy machine does not stretch."""
     app = started(odd_converters.refusing, converter_timeout_s=30)
     good = questions(app, (f"/good/{number}" for number in range(5_000)))
     before = time.process_time()
@@ -334,7 +334,7 @@ def laid_out(directory: Path, source: str, lines: int = 1) -> Path:
 
 @pytest.fixture(scope="module")
 def as_if_not(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
-    """What the commands say of the app that takes no liberties."""
+    """Run the commands with the app that takes no liberties."""
     directory = laid_out(tmp_path_factory.mktemp("quiet") / "app", QUIET)
     found = {name: said(run(directory, *command)) for name, command in COMMANDS.items()}
     assert all(code == 0 and out for code, out, _ in found.values())
@@ -374,7 +374,7 @@ def test_the_run_is_as_if_the_app_had_not(
 
 
 def needed_by_python() -> set[str]:
-    """What `python -m` imports before it comes to any code of ours."""
+    """List what `python -m` imports before it comes to any code of ours."""
     code = "import runpy, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in done.stdout.split()} | {"__future__", "os", "sys"}

@@ -60,7 +60,7 @@ def changed(snapshot: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def tried(text: str, path: Path) -> str:
-    """What is said of a snapshot; "" if it is taken, and then it works."""
+    """Read a snapshot; return the error, or "" if it is taken, and then it works."""
     path.write_text(text, encoding="utf-8")
     try:
         router = Router(read_snapshot(path))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def by_flask(app: Flask, path: str) -> Route:
-    """What Flask matches while it serves a request; an error of the app's is a 500 without a rule."""
+    """Serve a request and return what Flask matched; an error of the app's is a 500 without a rule."""
     context = app.test_request_context(path)
     try:
         context.push()

@@ -132,12 +132,12 @@ def by_nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
 
 
 def taken_by_gunicorn(request: Request) -> bool:
-    """Whether gunicorn takes it from nginx, which passes on what gunicorn refuses: see docs/labels.md."""
+    """Tell whether gunicorn takes what nginx passes on; see docs/labels.md for what it refuses."""
     return request.raw is not None or request.target.isascii()
 
 
 def static_and_down() -> list[Request]:
-    """What nginx answers itself, and what it passes on to nobody."""
+    """Requests that nginx answers itself, and those that it passes on to nobody."""
     targets = ["/static/x.css", "/static/nothing.css", "//static/x.css", "/branch/../static/x.css", "/down/x"]
     return [odd_requests.request(target, method) for target in targets for method in ("GET", "HEAD")]
 
@@ -183,7 +183,7 @@ def keep_waiting(front: Address, directory: Path) -> None:
 
 @pytest.fixture(params=["app", "snapshot"])
 def mode(request: pytest.FixtureRequest) -> str:
-    """Whether the command imports the app, or has only a snapshot of its routes."""
+    """Have the command import the app, or only a snapshot of its routes."""
     return str(request.param)
 
 
@@ -225,7 +225,7 @@ def test_gunicorn(name: str, spec: str, mode: str, by_gunicorn: dict[str, Record
 
 
 def test_each_rule_has_its_requests_counted(by_gunicorn: dict[str, Recording]) -> None:
-    """And each that can be matched was, but for what only nginx's part of the test asks for."""
+    """Each that can be matched was, but for what only nginx's part of the test asks for."""
     recording = by_gunicorn["odd"]
     matched = Counter(expected(recording, line) for line in text_lines(recording.log))
 

@@ -224,7 +224,7 @@ def test_a_flood_of_targets_neither_grows_memory_nor_forgets_what_is_right() -> 
 
 
 def test_many_siblings_are_told_apart_as_werkzeug_does() -> None:
-    """Where a part has many patterns, only those with its literal text are tried, in the same order."""
+    """Of the many patterns of a part, only those with its literal text are tried, in the same order."""
     shapes = ("<int:a>-x{}", "x{}-<int:a>", "<a>.{}", "x<a>{}", "({}<path:a>", "<a>({}", "{0}<int:a>-<b>{0}")
     app = app_of(*(f"/{shape.format(n)}" for n in range(12) for shape in shapes))
     adapter = app.url_map.bind("localhost")

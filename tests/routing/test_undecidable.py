@@ -98,7 +98,7 @@ def found_by_flask(notes: Path, number: str) -> str:
 
 
 def labels(log: Path, log_format: str) -> dict[str, str]:
-    """What `normalize` makes of each request, by its number."""
+    """Label each request by `normalize`; the labels, by the number of their request."""
     done = logstatsd("normalize", str(log), "--app", "odd_app:rewriting", "--log-format", log_format)
     numbers = re.findall(r"\?(\d) HTTP", log.read_text("utf-8"))
     return dict(zip(numbers, (json.loads(line)["rule"] for line in done.stdout.splitlines()), strict=True))

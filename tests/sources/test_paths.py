@@ -1,4 +1,4 @@
-"""Which files a path, a glob or a folder stands for, and in which order."""
+"""The files that a path, a glob or a folder stands for, and their order."""
 
 from __future__ import annotations
 

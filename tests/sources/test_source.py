@@ -54,7 +54,7 @@ def written(folder: Path, data: bytes, name: str = "access.log") -> Source:
 
 
 def shortened(line: bytes) -> bytes:
-    """What is left of a line where only its beginning is kept."""
+    """Shorten a line to the beginning that is kept of it."""
     text = line.removesuffix(b"\n")
     return text[: LINE_LIMIT + 1] + b"\n" if len(text) > LINE_LIMIT else line
 

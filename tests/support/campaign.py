@@ -72,7 +72,7 @@ OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 
 @dataclass
 class Figures:
-    """What came of one mode."""
+    """Figures of the campaign in one mode."""
 
     mode: str
     kills: int = 0
@@ -93,7 +93,7 @@ class Figures:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was lost, no kill repeated more than a batch, and no generation was missed."""
+        """Tell whether nothing was lost, no kill repeated more than a batch, and no generation was missed."""
         return not self.lost and max(self.repeated, default=0) <= BATCH and not self.notes
 
 
@@ -115,11 +115,11 @@ class StandIn:
         self.names = [str(directory / "access.log"), str(directory / "state.json"), str(self.out)]
 
     def command(self, *, follows: bool) -> list[str]:
-        """How to run it."""
+        """Return the command that runs it."""
         return [sys.executable, str(SUPPORT / "consumer.py"), *self.names, *(["--follow"] if follows else [])]
 
     def mark(self) -> int:
-        """How far its delivery has come."""
+        """Return how far its delivery has come."""
         return self.out.stat().st_size
 
     def delivered(self, begin: int, end: int) -> Iterator[int]:
@@ -165,11 +165,11 @@ class Replay:
             )
 
     def command(self, *, follows: bool) -> list[str]:
-        """How to run it."""
+        """Return the command that runs it."""
         return [*self._command, "--follow" if follows else "--resume"]
 
     def mark(self) -> int:
-        """How many came, once no more do: what a killed run has sent may still be on its way."""
+        """Count what came, once no more does: what a killed run has sent may still be on its way."""
         before = -1
         while before != (before := len(self.came)):
             time.sleep(0.05)

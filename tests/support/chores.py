@@ -27,7 +27,7 @@ def group(_: object) -> int:
 
 
 def modules(_: object) -> list[str]:
-    """What has been imported where this runs."""
+    """List what has been imported where this runs."""
     return sorted(sys.modules)
 
 

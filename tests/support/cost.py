@@ -1,4 +1,4 @@
-"""What a command costs, measured in starts of a bare Python: a busy or a slow machine stretches both."""
+"""Measure what a command costs in starts of a bare Python: a busy or a slow machine stretches both."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def least(*measures: Callable[[], float]) -> list[float]:
 
 
 def python_starts(command: Sequence[str], without: Sequence[str] | None = None) -> float:
-    """How many starts of Python a command costs, less those of another command."""
+    """Measure a command in starts of Python, less those that another command costs."""
     bare, cost, rest = least(
         lambda: seconds(*BARE), lambda: seconds(*command), lambda: seconds(*without) if without else 0.0
     )

@@ -28,7 +28,7 @@ class Tally(NamedTuple):
 
     @property
     def percent(self) -> float:
-        """How many of the statements were run."""
+        """The share of the statements that were run."""
         return 100 * (1 - self.missed / self.statements) if self.statements else 100.0
 
     def plus(self, other: Tally) -> Tally:
@@ -37,7 +37,7 @@ class Tally(NamedTuple):
 
 
 def combined() -> coverage.Coverage:
-    """What all processes measured; one that was killed may have left half a file, which is removed."""
+    """Combine what all processes measured; remove the half files of those that were killed."""
     measured = coverage.Coverage()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", coverage.exceptions.CoverageWarning)

@@ -1,4 +1,4 @@
-"""What tests of live metrics share: clients that record or fail, and one request served as a server does."""
+"""Clients that record or fail, and one request served as a server does: for tests of live metrics."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def view(**values: object) -> str:
 
 
 def upgraded(**_values: object) -> Response:
-    """What a websocket server answers first; gunicorn closes the connection then."""
+    """Answer as a websocket server does at first; gunicorn closes the connection then."""
     return Response(status=101, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
@@ -122,7 +122,7 @@ def moved(_adapter: object, n: int) -> str:
 
 
 def stop() -> Response | None:
-    """As an app that wants a login: nothing gets to the view."""
+    """Stop a request as an app does that wants a login: nothing gets to the view."""
     return Response("who are you?", 401) if request.path == "/stopped" else None
 
 

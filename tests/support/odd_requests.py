@@ -17,7 +17,7 @@ METHODS = [*["GET"] * 6, "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "P
 
 
 def words(text: str) -> list[str]:
-    """What stands between blanks."""
+    """Split a text at its blanks."""
     return text.split()
 
 
@@ -171,5 +171,5 @@ def mounted_requests(seed: int, count: int) -> list[Request]:
 
 
 def caught_requests() -> list[Request]:
-    """What only a rule that takes every path has a chance to take."""
+    """Requests that only a rule that takes every path has a chance to take."""
     return [request("*", "OPTIONS"), *TUNNELS, *map(request, PATHS)]

@@ -69,7 +69,7 @@ def logstatsd(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def expected(recording: Recording, line: str) -> Route:
-    """What the referee says about a line; what it has not seen never came to the app."""
+    """Look up what the referee says about a line; what it has not seen never came to the app."""
     note = recording.notes.get(line.rpartition(" ")[2].strip('"'))
     if note is None and recording.nameless:
         asked = re.search(r'"([A-Z]+) (\S+)" ', line)  # HTTP/0.9: neither headers nor a version

@@ -23,7 +23,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Pace(NamedTuple):
-    """What was seen while it followed."""
+    """Figures of a run that followed."""
 
     behind_s: float
     """How long it took, at most, until a line arrived: that depends on what else the machine has to do."""
@@ -62,7 +62,7 @@ def pace(directory: Path, lines: int, warm_up_lines: int = WARM_UP_LINES) -> Pac
 
 
 def _behind(log: Path, reader: Replay, lines: int) -> int:
-    """How many lines were on their way, at most, until so many had arrived."""
+    """Wait until so many lines have arrived; return how many were on their way at most."""
     behind = 0
     give_up_s = time.monotonic() + 60 + 4 * lines / LINES_PER_S
     while (came := len(reader.came)) < lines:
@@ -75,7 +75,7 @@ def _behind(log: Path, reader: Replay, lines: int) -> int:
 
 
 def _written(log: Path) -> int:
-    """How many lines it has, by the number in the last one."""
+    """Count the lines of a log by the number in its last one."""
     with log.open("rb") as file:
         file.seek(-500, os.SEEK_END)
         return 1 + list(numbers(file.read()))[-1]

@@ -48,7 +48,7 @@ TORN_EARLY = {"url_rule:/torn/_int:at_/early", "http_status_code:200"}
 
 @dataclass
 class Comparison:
-    """What was sent live and by the replay, a count a series."""
+    """Values that were sent live and by the replay, a count a series."""
 
     live: Mapping[Series, int]
     replayed: Mapping[Series, int]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Boom(RuntimeError):
-    """What a converter raises that wants a database."""
+    """Raised by a converter that wants a database."""
 
 
 class DeniedMethod(MethodNotAllowed):

@@ -31,7 +31,7 @@ SO_RCVBUFFORCE = 33
 
 
 class Series(NamedTuple):
-    """What a value belongs to: a metric's name, type and tags."""
+    """A metric's name, type and tags."""
 
     name: str
     type: str
@@ -69,7 +69,7 @@ def parse(line: str) -> Sample:
 
 
 class Inbox:
-    """What has been received so far; read it once its `with` block is left."""
+    """Values that have been received so far; read them once the `with` block is left."""
 
     def __init__(self, address: Address | str) -> None:
         self.address = address
@@ -83,7 +83,7 @@ class Inbox:
 
     @property
     def timings(self) -> dict[Series, Counter[float]]:
-        """How often each value of each series came, whatever its type."""
+        """Count how often each value of each series came, whatever its type."""
         seen: dict[Series, Counter[float]] = defaultdict(Counter)
         for sample in map(parse, self.lines):
             seen[sample.series].update(sample.values)
@@ -91,7 +91,7 @@ class Inbox:
 
     @property
     def counts(self) -> dict[Series, int]:
-        """How many values of each series came."""
+        """Count the values of each series."""
         return {series: values.total() for series, values in self.timings.items()}
 
 

@@ -43,11 +43,11 @@ class Resumed:
         return self.log.with_name(self.log.name + ending)
 
     def rename(self, to: str, source: str = "") -> None:
-        """What logrotate does first."""
+        """Rename as logrotate does first."""
         self.beside(source).rename(self.beside(to))
 
     def copytruncate(self, to: str) -> None:
-        """What logrotate does instead, for a writer that cannot reopen its log."""
+        """Copy and truncate, as logrotate does for a writer that cannot reopen its log."""
         self.beside(to).write_bytes(self.log.read_bytes())
         with self.log.open("r+b") as file:
             file.truncate(0)

@@ -36,7 +36,7 @@ PATIENCE_S = 20.0
 
 
 class Address(NamedTuple):
-    """Where a server listens."""
+    """Host and port of a server."""
 
     host: str
     port: int
@@ -76,7 +76,7 @@ def exchange(address: Address, request: bytes, patience: float = PATIENCE_S) -> 
 
 
 def takes_connections(address: Address) -> bool:
-    """Whether somebody listens there."""
+    """Tell whether somebody listens there."""
     try:
         socket.create_connection(address, timeout=1).close()
     except OSError:
@@ -162,7 +162,7 @@ def gunicorn(
 
 
 def gunicorn_has(setting: str) -> bool:
-    """Whether the installed gunicorn knows a setting."""
+    """Tell whether the installed gunicorn knows a setting."""
     from gunicorn.config import KNOWN_SETTINGS  # type: ignore[import-untyped]
 
     return any(known.name == setting for known in KNOWN_SETTINGS)
@@ -249,7 +249,7 @@ def nginx(
 
 @dataclass(frozen=True)
 class Flush:
-    """What npm statsd had when it ended: raw timings by key, how many it was told of, lines it refused."""
+    """Values that npm statsd had when it ended: timings by key, how many it was told of, refused lines."""
 
     timers: dict[str, list[float]]
     counts: dict[str, float]
@@ -268,7 +268,7 @@ class NpmStatsd:
         self._record = record
 
     def metrics_received(self) -> int:
-        """How many metric lines it has read so far."""
+        """Ask how many metric lines it has read so far."""
         for line in self._ask("counters").splitlines():
             name, _, count = line.partition(":")
             if name.strip(" '{") == "statsd.metrics_received":
@@ -340,7 +340,7 @@ def statsd(*, directory: Path, transport: str = "udp") -> Iterator[NpmStatsd]:
 
 
 def path_of(program: str) -> str | None:
-    """Where a program is on this machine; `statsd` is npm's, in `$LOGSTATSD_TEST_NODE_MODULES` or here."""
+    """Find a program on this machine; `statsd` is npm's, in `$LOGSTATSD_TEST_NODE_MODULES` or here."""
     if program == "statsd":
         modules = Path(os.environ.get("LOGSTATSD_TEST_NODE_MODULES", ROOT / "node_modules"))
         stats_js = modules / "statsd" / "stats.js"

@@ -152,6 +152,6 @@ def running(command: list[str], output: Path, *, until: Callable[[], bool]) -> I
 
 
 def bound(port: int) -> bool:
-    """Whether a UDP socket is bound to the port."""
+    """Tell whether a UDP socket is bound to the port."""
     tables = (Path("/proc/net/udp").read_text(), Path("/proc/net/udp6").read_text())
     return any(f":{port:04X} 0" in table for table in tables)

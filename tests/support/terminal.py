@@ -57,7 +57,7 @@ def seen(person: int) -> bytes:
 
 
 def on_a_terminal(*arguments: str, columns: int, **env: str) -> str:
-    """What the command prints on a terminal of so many columns."""
+    """Run the command on a terminal of so many columns; return what it prints."""
     inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with terminal(columns) as (person, program):
         process = subprocess.Popen(

@@ -44,7 +44,7 @@ states = st.builds(LogState, positions, counts, st.none() | st.dictionaries(st.t
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the checkpoint of a test is."""
+    """Path of the checkpoint of a test."""
     return tmp_path / "state.json"
 
 

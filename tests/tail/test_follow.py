@@ -56,7 +56,7 @@ def log(tmp_path: Path) -> Resumed:
 
 @pytest.fixture
 def following(log: Resumed) -> Iterator[Following]:
-    """That log, followed."""
+    """Follow that log."""
     following = Following(log)
     assert following.look() == [1]
     yield following

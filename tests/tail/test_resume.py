@@ -43,7 +43,7 @@ def older(path: Path, seconds: int) -> None:
 
 
 def compress(path: Path, ending: str = ".gz") -> None:
-    """What gzip, bzip2 and xz do to a file, its time included."""
+    """Compress a file as gzip, bzip2 and xz do, its time included."""
     packed = path.with_name(path.name + ending)
     packed.write_bytes({".gz": gzip, ".bz2": bz2, ".xz": lzma}[ending].compress(path.read_bytes()))
     time_ns = path.stat().st_mtime_ns
@@ -324,7 +324,7 @@ class TestRotated:
 
 
 class TestCasesFromTheField:
-    """What lost or doubled data in the trusted shippers."""
+    """Cases that lost or doubled data in the trusted shippers."""
 
     def test_reused_inode_beats_1341_vector_25079(self, log: Resumed) -> None:
         """The new file gets the inode of a removed one: the inode alone says that nothing was rotated."""
@@ -456,7 +456,7 @@ class TestCasesFromTheField:
 
 
 class TestRaces:
-    """What happens between two system calls of a run."""
+    """Changes between two system calls of a run."""
 
     def test_truncated_and_filled_anew_while_it_is_read(
         self, log: Resumed, monkeypatch: pytest.MonkeyPatch
