@@ -34,6 +34,7 @@ def failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
     def load(spec: str, **sources: str) -> str:
         for name, source in sources.items():
+            monkeypatch.delitem(sys.modules, name, raising=False)  # of another test
             folder = packages / name if name.startswith("installed_") else here / name
             folder.mkdir()
             (folder / "__init__.py").write_text(textwrap.dedent(source))
