@@ -17,8 +17,13 @@ def clean_bytes(line: bytes, length: int = 160) -> str:
 
 
 def iso_utc(moment_s: float | None) -> str | None:
-    """Write Unix seconds as ISO 8601, in UTC."""
-    return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
+    """Write Unix seconds as ISO 8601, in UTC; None for none, and for a year that it cannot write."""
+    try:
+        return (
+            None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds")
+        )
+    except (ValueError, OverflowError):
+        return None
 
 
 def one_line(said: object, length: int = 300) -> str:
