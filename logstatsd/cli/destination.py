@@ -14,6 +14,7 @@ from logstatsd.cli.options import Number, Options, choice_of, option
 from logstatsd.delivery.dialects import DIALECTS, TIMING_TYPES
 from logstatsd.delivery.encoders import ENCODERS
 from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoding
+from logstatsd.delivery.environment import refuse_unusable_places
 from logstatsd.delivery.naming import SCHEMES, Naming
 from logstatsd.errors import OptionError
 
@@ -60,7 +61,11 @@ class DestinationOptions(Options):
         return dataclasses.replace(self, tcp=False) if self.socket else self
 
     def name(self) -> str:
-        """What a checkpoint knows the server by; found without the datadog client, whose rules these are."""
+        """What a checkpoint knows the server by; found without the datadog client, whose rules these are.
+
+        Raises UnreachableError where the environment names no place.
+        """
+        refuse_unusable_places(self.host, self.port, self.socket)
         if self.socket:
             return f"unix:{self.socket}"
         url = os.environ.get("DD_DOGSTATSD_URL")

@@ -128,7 +128,9 @@ def _environment(listener: Listener) -> dict[str, str]:
 
 def _print(tally: Tally, asked: ListenOptions) -> None:
     malformed = f", {tally.malformed:,} malformed lines" if tally.malformed else ""
-    say(f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}", quiet=asked.quiet)
+    refused = f", {tally.refused:,} connections refused: too many" if tally.refused else ""
+    said = f"{tally.values:,} values in {len(tally.sums):,} series arrived{malformed}{refused}"
+    say(said, quiet=asked.quiet and not malformed and not refused)
     show(json.dumps(tally.as_json(), indent=2) if asked.as_json else render(tally), None)
 
 

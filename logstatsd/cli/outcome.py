@@ -88,6 +88,8 @@ class Account:
             say("nothing new", quiet=quiet or failure is not None)
         elif totals.due or not (failure or totals.untimed):
             say(_in_words(self.counted, totals, self.sender, telling), quiet=quiet)
+        if quiet and (left_out := _left_out(totals)):
+            say(left_out)
         if encoder and totals.due and (note := encoder.time_note(time.time())):
             say(note, quiet=telling.quiet)
 
@@ -112,12 +114,23 @@ def _in_words(counted: ReplayCounts, totals: Totals, sender: Sender, telling: Te
         else "nobody can see a remote UDP receiver's losses"
     )
     unconfirmed = f"; delivery of {totals.unconfirmed:,} unconfirmed: {why}" if totals.unconfirmed else ""
+    left_out = f"; {_left_out(totals)}" if _left_out(totals) else ""
     done = "printed, not sent," if telling.dry_run else f"sent to {sender.sink.name}"
     return (
         f"{lines.lines:,} lines read{rejected}{untimed}; {totals.sent + totals.unconfirmed:,} "
         f"{sender.encoder.noun} {done} in {totals.series:,} series{folded}, "
-        f"{counted.seconds:.1f} s{unconfirmed}"
+        f"{counted.seconds:.1f} s{unconfirmed}{left_out}"
     )
+
+
+def _left_out(totals: Totals) -> str:
+    """Say which requests have no point, and why; nothing where there are none."""
+    why = {
+        "without a time that can be read": totals.undated,
+        "dated in the future, or before 1990": totals.misdated,
+        "too late for their ten seconds": totals.too_late,
+    }
+    return ", ".join(f"{count:,} requests left out: {words}" for words, count in why.items() if count)
 
 
 def replay_as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
@@ -135,6 +148,9 @@ def replay_as_json(counted: ReplayCounts, totals: Totals) -> dict[str, Any]:
         "sent": totals.sent,
         "dropped": totals.dropped,
         "unconfirmed": totals.unconfirmed,
+        "undated": totals.undated,
+        "misdated": totals.misdated,
+        "too_late": totals.too_late,
         "series": totals.series,
         "lost": lines.lost,
         "oldest": iso_utc(totals.oldest_s),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 import socket
 from typing import IO, TYPE_CHECKING
 
+from logstatsd.delivery.environment import refuse_switched_off, refuse_unusable_places
 from logstatsd.delivery.naming import safe_constant_tag
 from logstatsd.delivery.sink import FileSink, SocketSink
-from logstatsd.errors import UnreachableError
 
 if TYPE_CHECKING:
     from datadog.dogstatsd.base import DogStatsd
 
-_URL = re.compile(r"udp://(\[.*\]|[^:]*)(:\d{1,5})?/?|unix(gram|stream)?://.*")
+LONGEST_TIMEOUT_S = 7 * 86_400.0
+"""Longer ones mean the same, and sockets refuse a number of seconds without measure."""
 _ENTITY_TAG = "dd.internal.entity_id:"
 
 
@@ -33,7 +32,9 @@ def open_sink(
     finds out which it is. With `tcp`, host and port are a plain StatsD server's. Raises UnreachableError
     before anything is sent.
     """
-    _refuse_unusable_environment(explicit=(host, port, socket_path) != (None, None, None))
+    refuse_switched_off()
+    refuse_unusable_places(host, port, socket_path)
+    timeout_s = min(timeout_s, LONGEST_TIMEOUT_S)
     client = _client(host, port, socket_path)
     if tcp:
         address = (client.host or "localhost", client.port or 8125)
@@ -76,18 +77,3 @@ def _client(host: str | None, port: int | None, socket_path: str | None) -> DogS
 def _constant_tags(client: DogStatsd) -> list[str]:
     tags = [tag for tag in client.constant_tags if not tag.startswith(_ENTITY_TAG)]
     return [safe_constant_tag(tag) for tag in tags]
-
-
-def _refuse_unusable_environment(*, explicit: bool) -> None:
-    """Raise UnreachableError where the client would silently send nothing, or to somewhere else."""
-    if os.environ.get("DD_DOGSTATSD_DISABLE") in {"True", "true", "yes", "1"}:
-        raise UnreachableError(
-            "DD_DOGSTATSD_DISABLE is set, so nothing may be sent: unset it, or use --dry-run"
-        )
-    url = os.environ.get("DD_DOGSTATSD_URL")
-    if url and not explicit and not _URL.fullmatch(url):
-        known = "udp://HOST:PORT, or unix://, unixgram:// or unixstream:// with a path"
-        raise UnreachableError(f"DD_DOGSTATSD_URL {url!r} is nothing that the datadog client takes: {known}")
-    port = os.environ.get("DD_DOGSTATSD_PORT")
-    if port and not explicit and not url and not (port.isdecimal() and 0 < int(port) < 1 << 16):
-        raise UnreachableError(f"DD_DOGSTATSD_PORT {port!r} is not a port")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES = 4 << 20
 _READ_BYTES = 1 << 16
 _DRAIN_S = 1.0
+_LONGEST_WAIT_S = 3_600.0
+MAX_CONNECTIONS = 512
+"""Connections at a time; further ones are turned away, and counted."""
+_SCHEMES = ("unix", "unixgram", "unixstream")
 
 
 class Listener:
@@ -38,13 +44,15 @@ class Listener:
         self.tally = Tally()
         framed = socket_path is not None and socket_path.startswith("unixstream://")
         self._take_packets: Framing = take_length_prefixed if framed else take_lines
-        self._path = Path(socket_path.partition("://")[2] or socket_path) if socket_path else None
+        self._path = _path_of(socket_path) if socket_path else None
         kind = socket.SOCK_STREAM if tcp or framed else socket.SOCK_DGRAM
         try:
             self._socket = _bind_path(self._path, kind) if self._path else _bind_port(host, port, kind)
         except OSError as error:
             where = self._path or f"{host}:{port}"
             raise OptionError(f"cannot listen at {where}: {error.strerror or error}") from None
+        self._file = _identity(self._path) if self._path else None
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.address = _name(self._socket, self._path)
         self._unread: dict[socket.socket, bytearray] = {}
         self._stopped, self._stopper = socket.socketpair()
@@ -94,7 +102,9 @@ class Listener:
         self._selector.close()
         for sock in (self._socket, self._stopped, self._stopper, *self._unread):
             sock.close()
-        if self._path is not None:
+        with suppress(OSError):
+            os.close(self._spare)
+        if self._path is not None and _identity(self._path) == self._file:
             self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Listener:
@@ -125,11 +135,28 @@ class Listener:
                 self.tally.add(bound.recv(_READ_BYTES))
 
     def _accept(self, bound: socket.socket) -> None:
-        with suppress(BlockingIOError):
+        try:
             connection, _ = bound.accept()
-            connection.setblocking(False)
-            self._unread[connection] = bytearray()
-            self._selector.register(connection, selectors.EVENT_READ, self._read)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._refuse_without_room(bound)
+            return
+        if len(self._unread) >= MAX_CONNECTIONS:
+            self.tally.refused += 1
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._unread[connection] = bytearray()
+        self._selector.register(connection, selectors.EVENT_READ, self._read)
+
+    def _refuse_without_room(self, bound: socket.socket) -> None:
+        """Turn a connection away where this process may open no more files: it would wait for ever."""
+        os.close(self._spare)
+        with suppress(OSError):
+            bound.accept()[0].close()
+            self.tally.refused += 1
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _read(self, connection: socket.socket) -> None:
         try:
@@ -147,7 +174,7 @@ class Listener:
 
 
 def _least(*timeouts: float | None) -> float | None:
-    return min((timeout for timeout in timeouts if timeout is not None), default=None)
+    return min((min(timeout, _LONGEST_WAIT_S) for timeout in timeouts if timeout is not None), default=None)
 
 
 def _name(bound: socket.socket, path: Path | None) -> str:
@@ -157,6 +184,21 @@ def _name(bound: socket.socket, path: Path | None) -> str:
         return f"{'unixstream' if stream else 'unixgram'}://{path}"
     host, port = bound.getsockname()[:2]
     return f"{'tcp' if stream else 'udp'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _path_of(socket_path: str) -> Path:
+    scheme, found, path = socket_path.partition("://")
+    if found and (scheme not in _SCHEMES or not path):
+        raise OptionError(f"--socket {socket_path}: give a path, alone or after unixgram:// or unixstream://")
+    return Path(path if found else socket_path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    with suppress(OSError):
+        info = path.lstat()
+        return info.st_dev, info.st_ino
+    return None
 
 
 def _bind_path(path: Path, kind: socket.SocketKind) -> socket.socket:
@@ -189,10 +231,20 @@ def _bound(
 
 
 def _remove_if_dead(path: Path, kind: socket.SocketKind) -> None:
-    """Remove a socket's file that its owner has left behind; one that is in use, or no socket, stays."""
+    """Remove a socket's file that its owner has left behind; all else stays: a link, a socket in use, …
+
+    Raises OptionError where something is there that is no socket.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OptionError(f"cannot listen at {path}: Address already in use: it is no socket, and stays")
     with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)  # one whose owner is busy would keep us waiting
         try:
             probe.connect(str(path))
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED and path.is_socket():
+            if error.errno == errno.ECONNREFUSED:
                 path.unlink()

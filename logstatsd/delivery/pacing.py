@@ -20,6 +20,7 @@ REMOTE_RATE = 2_000
 """Datagrams a second where the receiver cannot be seen: every server that was measured takes that many."""
 
 _BURST_S = 0.005
+_LONGEST_NAP_S = 3_600.0
 _NAP_S = (0.0002, 0.002)
 
 
@@ -54,8 +55,9 @@ class Pace:
         if self._rate:
             now = time.monotonic()
             self._next_send_s = max(self._next_send_s, now - _BURST_S) + 1 / self._rate
-            if self._next_send_s > now + _BURST_S:
-                time.sleep(self._next_send_s - now)
+            while self._next_send_s > now + _BURST_S:
+                time.sleep(min(self._next_send_s - now, _LONGEST_NAP_S))
+                now = time.monotonic()
         self._unseen_bytes += next_bytes + DATAGRAM_OVERHEAD_BYTES
         return self._asked_rate != 0 and self._unseen_bytes >= self._look_bytes
 

@@ -150,7 +150,7 @@ class SocketSink(Sink):
             ours.nap()
 
     def abandon(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # also where the socket is closed already
             self._look()
         self.ledger.settle(confirmed=False, unanswered=self._connection.transport.answers)
 

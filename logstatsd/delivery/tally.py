@@ -72,10 +72,13 @@ class Sum:
         self.maximum = -math.inf
 
     def add(self, values: tuple[float, ...], sample_rate: float) -> None:
-        """Take in the values of one line."""
+        """Take in the values of one line. Raises ValueError where their sum would be infinite."""
+        total = self.total + sum(values)
+        if not math.isfinite(total):
+            raise ValueError("an infinite sum")
         self.count += len(values)
         self.requests += len(values) / sample_rate
-        self.total += sum(values)
+        self.total = total
         self.minimum = min(self.minimum, *values)
         self.maximum = max(self.maximum, *values)
 
@@ -87,7 +90,9 @@ class Tally:
         self.sums: dict[tuple[str, str, tuple[str, ...]], Sum] = {}
         self.values = 0
         self.malformed = 0
-        """Lines that are not StatsD."""
+        """Lines that are not StatsD, or of which the sum would be infinite."""
+        self.refused = 0
+        """Connections that were turned away."""
         self._max_series = max_series
         # What stands around the values of a line, to where they are summed; most lines have been seen before.
         self._known: dict[tuple[bytes, bytes], tuple[Sum, float]] = {}
@@ -112,8 +117,8 @@ class Tally:
             if len(self._known) < self._max_series:
                 self._known[head, tail] = known
         numbers = _numbers(packed)
-        self.values += len(numbers)
         known[0].add(numbers, known[1])
+        self.values += len(numbers)
 
     def _sum_of(self, sample: Sample) -> Sum:
         series = (sample.name, sample.type, sample.tags)
@@ -135,4 +140,10 @@ class Tally:
             }
             for (name, letters, tags), seen in sorted(self.sums.items())
         ]
-        return {"schema": 1, "values": self.values, "malformed": self.malformed, "series": rows}
+        return {
+            "schema": 1,
+            "values": self.values,
+            "malformed": self.malformed,
+            "refused": self.refused,
+            "series": rows,
+        }

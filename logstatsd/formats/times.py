@@ -209,6 +209,9 @@ def zone_of(text: bytes) -> tzinfo | None:
 
 @lru_cache(maxsize=4_096)
 def iso_logged(time: bytes) -> str | None:
-    """Write a logged moment as ISO 8601, with the log's own offset from UTC."""
+    """Write a logged moment as ISO 8601, with the log's own offset; None for a year that it cannot write."""
     moment = moment_s(time)
-    return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()
+    try:
+        return None if moment is None else datetime.fromtimestamp(moment, zone_of(time) or UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None

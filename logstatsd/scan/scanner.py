@@ -141,10 +141,11 @@ class Scanner:
         return columns
 
     def _buckets(self, texts: Sequence[bytes]) -> Iterator[bytes]:
-        """For each time the start of its bucket; nothing for none, as in a rejected line."""
+        """For each time the start of its bucket; nothing for what is no time, as in a rejected line."""
         starts = {b"": b""}
         for text in set(texts) - {b""}:
-            starts[text] = b"%d " % ((moment_s(text) or 0) // self.bucket_s * self.bucket_s)
+            moment = moment_s(text)
+            starts[text] = b"" if moment is None else b"%d " % (moment // self.bucket_s * self.bucket_s)
         return map(starts.__getitem__, texts)
 
     def _fold(self, label: Label, key: bytes, role: str, texts: list[bytes], batch: Batch) -> set[bytes]:

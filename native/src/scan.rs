@@ -183,7 +183,7 @@ impl Scan {
     fn sight(&mut self, plan: &Plan, row: &Row) -> Result<Sight, Unsure> {
         if plan.has_time && row.get(Role::Time) != self.time {
             self.moment = moment(row.get(Role::Time))?;
-            self.bucket_s = bucket_s(self.moment, row.get(Role::Time), plan.bucket_s);
+            self.bucket_s = bucket_s(self.moment, plan.bucket_s);
             self.time.clear();
             self.time.extend_from_slice(row.get(Role::Time));
         }
@@ -237,12 +237,11 @@ impl Counted {
     }
 }
 
-/// The start of a moment's bucket; what has a time that is none is in the first of all, as in Python.
+/// The start of a moment's bucket; what has no time that can be read is in none, as in Python.
 #[allow(clippy::cast_possible_truncation)] // moments are seconds of years up to 9999, or below 1e11
-fn bucket_s(moment: Option<f64>, text: &[u8], size_s: i64) -> i64 {
+fn bucket_s(moment: Option<f64>, size_s: i64) -> i64 {
     match moment {
-        None if text.is_empty() => NO_BUCKET,
-        _ if size_s == 0 => NO_BUCKET,
-        _ => (moment.unwrap_or(0.0).floor() as i64).div_euclid(size_s) * size_s,
+        Some(moment) if size_s > 0 => (moment.floor() as i64).div_euclid(size_s) * size_s,
+        _ => NO_BUCKET,
     }
 }

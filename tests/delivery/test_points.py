@@ -115,7 +115,7 @@ def test_each_point_is_sent_once_in_order_and_holds_all_its_requests(
 
 def test_requests_without_a_time_are_counted_not_placed() -> None:
     found, totals = points(Batch(timings={series(): {1_000: 3}}))
-    assert (found, totals.untimed, totals.due) == ([], 3, 0)
+    assert (found, totals.undated, totals.untimed, totals.due) == ([], 3, 0, 0)
 
 
 def test_no_timing_ever_has_a_timestamp() -> None:

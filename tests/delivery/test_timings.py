@@ -212,7 +212,7 @@ def test_with_a_speed_each_second_of_the_log_is_sent_when_it_comes(monkeypatch: 
             moments.append((round(clock.now_s, 6), values))
 
     sending = TimingEncoder(Naming("shop"), Timed(), speed=10)
-    tally = {series(at_s=at_s): {1_000: at_s - 1_000} for at_s in (1_009, 1_001, 1_004)}
+    tally = {series(at_s=1_700_000_000 + after): {1_000: after} for after in (9, 1, 4)}
     sending.add(Batch(timings=tally))  # type: ignore[arg-type]
     assert moments == [(0.0, 1), (0.3, 4), (0.8, 9)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,6 +52,12 @@ class Totals(NamedTuple):
     """Points with a time more than an hour old."""
     unanswered: int = 0
     """Of the unconfirmed, those that a connection could have confirmed, and did not."""
+    undated: int = 0
+    """Requests left out since their line has no time that can be read."""
+    misdated: int = 0
+    """Requests left out since their line is dated in the future, or absurdly early."""
+    too_late: int = 0
+    """Requests left out since their line came when no second of its ten was left for another point."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.due:,} values delivered"]
@@ -113,6 +120,7 @@ class Encoder:
         self._due = 0
         self._untimed = 0
         self._historical = 0
+        self._left_out: Counter[str] = Counter()
         self._oldest_s: float | None = None
 
     def add(self, batch: Batch) -> None:
@@ -153,6 +161,7 @@ class Encoder:
             oldest_s=self._oldest_s,
             historical=self._historical,
             unanswered=self._sink.ledger.unanswered,
+            **self._left_out,
         )
 
     @contextmanager

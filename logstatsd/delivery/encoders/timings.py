@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from dataclasses import asdict
 from datetime import timedelta
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logstatsd.delivery import dialects
 from logstatsd.delivery.encoders.encoder import MAX_SERIES, Encoder, Encoding
+from logstatsd.delivery.encoders.log_time import is_plausible
 from logstatsd.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _OLD_S = 300
 _MEMO_ENTRIES = 100_000
+_LONGEST_SLEEP_S = 3_600.0
+"""The system refuses to sleep for centuries, which a slow pace may ask for."""
 
 
 class TimingEncoder(Encoder):
@@ -85,7 +87,7 @@ class TimingEncoder(Encoder):
                 self._untimed += durations.get(None, 0)
             if values := self._values(durations):
                 for metric in self._known.metrics(series, len(values), cpu=cpu):
-                    yield _Work(series.at_s or 0, self._halves(metric), values)
+                    yield _Work(series.at_s, self._halves(metric), values)
 
     def _halves(self, metric: Metric) -> Halves:
         halves = self._encoded.get(metric)
@@ -113,11 +115,18 @@ class TimingEncoder(Encoder):
             self._packer.put(item.halves, item.values)
 
     def _put_in_time(self, work: list[_Work], clock: LogClock) -> None:
-        """Send each second of the log when its time has come."""
-        at_s = attrgetter("at_s")
-        for second, items in groupby(sorted(work, key=at_s), at_s):
-            clock.wait_until(second)
-            self._put(items)
+        """Send each second of the log when its time has come; what has no time, or an absurd one, at once."""
+        now_s, placed, at_once = time.time(), defaultdict[int, list[_Work]](list), list[_Work]()
+        for item in work:
+            if item.at_s is None or not is_plausible(item.at_s, now_s):
+                at_once.append(item)
+            else:
+                placed[item.at_s].append(item)
+        self._put(at_once)
+        self._packer.flush()
+        for at_s in sorted(placed):
+            clock.wait_until(at_s)
+            self._put(placed[at_s])
             self._packer.flush()
 
 
@@ -127,7 +136,7 @@ def make(naming: Naming, sink: Sink, encoding: Encoding) -> TimingEncoder:
 
 
 class _Work(NamedTuple):
-    at_s: int
+    at_s: int | None
     halves: Halves
     values: list[bytes]
 
@@ -165,9 +174,9 @@ class LogClock:
         if self._start is None:
             self._start = (at_s, self._now())
         first_s, started_s = self._start
-        wait_s = started_s + (at_s - first_s) / self._speed - self._now()
-        if wait_s > 0:
-            self._sleep(wait_s)
+        until_s = started_s + (at_s - first_s) / self._speed
+        while (wait_s := until_s - self._now()) > 0:
+            self._sleep(min(wait_s, _LONGEST_SLEEP_S))
 
 
 def time_note(oldest_s: float | None, now_s: float) -> str | None:
