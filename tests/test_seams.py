@@ -68,6 +68,21 @@ module.run = lambda work, tasks, jobs: reversed([work(task) for task in tasks])
 sys.modules["backwards"] = module
 engine.ENGINES["backwards"] = engine.Engine("the last task first", "backwards")
 """
+SCANNER = """
+import types
+from logstatsd.scan import scanner, scanners
+
+module = types.ModuleType("twice")
+module.WHY_NOT = ""
+
+class Twice(scanner.Scanner):
+    def scan(self, data, misfits=None):
+        return super().scan(data + data, misfits)
+
+module.make = lambda log_format, router, bounded=False, **options: Twice(log_format, router, **options)
+sys.modules["twice"] = module
+scanners.SCANNERS["twice"] = scanners.ScannerEntry("counts all twice", "twice")
+"""
 FORMAT = """
 from logstatsd.formats import presets
 from logstatsd.formats.logformat import LogFormat
@@ -112,6 +127,11 @@ def test_an_order() -> None:
 def test_an_engine() -> None:
     plain = run("", "report", LOG, "--app", SHOP, "-q", "--json")
     assert run(ENGINE, "report", LOG, "--app", SHOP, "-q", "--json", "--engine", "backwards") == plain
+
+
+def test_a_scanner() -> None:
+    options = ("--app", SHOP, "-q", "--json", "--engine", "serial", "--scanner", "twice")
+    assert json.loads(run(SCANNER, "report", LOG, *options))["lines"] == 6_000
 
 
 @pytest.mark.parametrize("given", [(), ("--log-format", "mine")], ids=["found", "named"])

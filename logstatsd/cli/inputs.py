@@ -112,6 +112,7 @@ def open_run(
         jobs=lines.jobs,
         engine=lines.engine,
         fast=lines.fast,
+        scanner=lines.chosen_scanner,
     )
 
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class LogScanners:
     """A scanner for each log that is read on from where it was left, in the format that it had there."""
 
-    def __init__(self, router: Router, formats: FormatOptions, *, bucket_s: int = 0, quiet: bool) -> None:
+    def __init__(
+        self, router: Router, formats: FormatOptions, *, scanner: str = "", bucket_s: int = 0, quiet: bool
+    ) -> None:
         self._router, self._formats, self._bucket_s, self._quiet = router, formats, bucket_s, quiet
+        self._scanner_name = scanner
         self._scanners: dict[str, StretchScanner] = {}
         self.changes = FormatChanges()
 
@@ -30,7 +33,9 @@ class LogScanners:
         scanner = self._scanners.get(log)
         if scanner is None:
             choice = self._choice(log, data, known)
-            scanner = StretchScanner(choice, self._router, bucket_s=self._bucket_s)
+            scanner = StretchScanner(
+                choice, self._router, bucket_s=self._bucket_s, scanner=self._scanner_name
+            )
             self._scanners[log] = scanner
             if choice.first:
                 self.changes.begin(log, choice.first)

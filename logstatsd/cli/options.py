@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from logstatsd.engine import AUTO, ENGINES
 from logstatsd.errors import FormatError, OptionError
+from logstatsd.scan.scanners import SCANNERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -336,6 +337,10 @@ class RunOptions(Options):
         (AUTO, *ENGINES), "--engine", default=AUTO, show_default=True,
         help="Where the work is done: by itself here or in worker processes, as the size of the logs asks.",
     )  # fmt: skip
+    scanner: str = choice_of(
+        ("auto", *SCANNERS), "--scanner", default="auto", show_default=True,
+        help="What reads the lines: by itself the compiled scanner if it is installed, else Python's.",
+    )  # fmt: skip
     exclude: tuple[str, ...] = option(
         "--exclude", multiple=True, metavar="RULE",
         help="Leave out a rule or an endpoint, or a pattern of them such as 'static*'; counted as excluded.",
@@ -344,3 +349,8 @@ class RunOptions(Options):
     def limit(self, default: RejectedLimit = RejectedLimit()) -> RejectedLimit:  # noqa: B008 - immutable
         """How many rejected lines are too many."""
         return default if self.max_rejected is None else RejectedLimit(self.max_rejected)
+
+    @property
+    def chosen_scanner(self) -> str:
+        """The scanner asked for; "" to choose the best."""
+        return "" if self.scanner == "auto" else self.scanner

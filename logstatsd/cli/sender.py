@@ -38,8 +38,9 @@ class Sender:
         self.encoder = make_encoder(asked.metrics.chosen_encoder, naming, self.sink, encoding)
         self._excluded = Excluded(asked.lines.exclude)
         self._scanners = LogScanners(
-            self.router, asked.formats, bucket_s=asked.bucket_s, quiet=asked.telling.quiet
-        )
+            self.router, asked.formats, scanner=asked.lines.chosen_scanner,
+            bucket_s=asked.bucket_s, quiet=asked.telling.quiet,
+        )  # fmt: skip
         self._self_metrics = SelfMetrics(asked.metrics.dialect, self.sink.constant_tags)
         self.outcomes = Outcomes()
         self.lag_s: float | None = None

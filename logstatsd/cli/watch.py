@@ -35,7 +35,7 @@ def watch(
         raise OptionError("--follow: it reads files to their end and on; leave out --since and --until")
     logs = followed(paths)
     router, settler = load_app(app)
-    scanners = LogScanners(router, formats, quiet=asked.quiet)
+    scanners = LogScanners(router, formats, scanner=lines.chosen_scanner, quiet=asked.quiet)
 
     def count(portion: Portion) -> None:
         summary.add(settler.settle(scanners.scan(portion.log, portion.chunk.read(), portion.chunk.offset)))

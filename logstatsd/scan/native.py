@@ -211,6 +211,11 @@ def _left(found: tuple[Any, ...], batch: Batch) -> list[tuple[int, bytes]]:
     return [*unsure, *zip(unfit_numbers, unfit.split(b"\n"), strict=False)]
 
 
+def make(log_format: LogFormat, router: Router, **options: Any) -> NativeScanner:
+    """Make the scanner, as SCANNERS asks for it. Raises ValueError for what it does not know."""
+    return NativeScanner(log_format, router, **options)
+
+
 def _distribution(histogram: tuple[int, int, int, int, bytes]) -> Distribution:
     count, total_us, min_us, max_us, buckets = histogram
     places = array("Q", buckets)

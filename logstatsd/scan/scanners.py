@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstatsd.errors import OptionError
-from logstatsd.scan import native
-from logstatsd.scan import scanner as python
 
 if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.routing.router import Router
+    from logstatsd.scan.native import NativeScanner
+    from logstatsd.scan.scanner import Scanner
 
-AnyScanner = python.Scanner | native.NativeScanner
+    AnyScanner = Scanner | NativeScanner
+
 
 VARIABLE: Final = "LOGSTATSD_SCANNER"
 
-SCANNERS: Final = {
-    "auto": "the compiled scanner where it is installed and knows the format, else the Python scanner",
-    "native": "the compiled scanner",
-    "python": "the Python scanner",
+
+class ScannerEntry(NamedTuple):
+    """A scanner: `module` has `make(log_format, router, *, window, bucket_s, bounded)`, imported at need.
+
+    That raises ValueError for what it does not know, which the Python scanner then gets. WHY_NOT there tells
+    why it cannot run here, if it cannot.
+    """
+
+    about: str
+    module: str
+
+    @property
+    def why_not(self) -> str:
+        """Why it cannot run here; empty if it can."""
+        return str(import_module(self.module).WHY_NOT)
+
+
+SCANNERS: Final[dict[str, ScannerEntry]] = {
+    "native": ScannerEntry("the compiled scanner", "logstatsd.scan.native"),
+    "python": ScannerEntry("the Python scanner", "logstatsd.scan.scanner"),
 }
-"""The names that `--scanner` and LOGSTATSD_SCANNER take."""
 
 
 class Choice(NamedTuple):
-    """The scanner that runs, a key of SCANNERS other than `auto`, and why it does."""
+    """The scanner that runs, a key of SCANNERS, and why it does."""
 
     name: str
     why: str
@@ -42,18 +59,18 @@ def choose_scanner(name: str = "") -> Choice:
     """
     asked = name or os.environ.get(VARIABLE) or "auto"
     place = "--scanner" if name else VARIABLE
+    if asked == "auto":
+        best = next(known for known, entry in SCANNERS.items() if not entry.why_not)
+        why = "compiled, in threads" if best == "native" else "the compiled scanner is not installed"
+        return Choice(best, why)
     if asked not in SCANNERS:
-        raise OptionError(f"{place}: {asked!r} must be one of {', '.join(SCANNERS)}")
-    if asked == "python":
-        return Choice("python", f"chosen by {place}")
-    if not native.WHY_NOT:
-        return Choice("native", "compiled, in threads" if asked == "auto" else f"chosen by {place}")
-    if asked == "native":
+        raise OptionError(f"{place}: {asked!r} must be one of auto, {', '.join(SCANNERS)}")
+    if why_not := SCANNERS[asked].why_not:
         raise OptionError(
-            f"{place}: the compiled scanner is not installed ({native.WHY_NOT}); "
+            f"{place}: {SCANNERS[asked].about} is not installed ({why_not}); "
             "install logstatsd where cargo and a C compiler are, or use --scanner python"
         )
-    return Choice("python", "the compiled scanner is not installed")
+    return Choice(asked, f"chosen by {place}")
 
 
 def describe(name: str = "") -> str:
@@ -66,11 +83,9 @@ def make_scanner(log_format: LogFormat, router: Router, *, scanner: str = "", **
 
     Raises OptionError.
     """
-    if choose_scanner(scanner).name == "native":
-        try:
-            return native.NativeScanner(log_format, router, **options)
-        except ValueError:
-            pass  # a format, a prefix or an app that it was not made for
-    return python.Scanner(
-        log_format, router, **{key: value for key, value in options.items() if key != "bounded"}
-    )
+    entry = SCANNERS[choose_scanner(scanner).name]
+    try:
+        made: AnyScanner = import_module(entry.module).make(log_format, router, **options)
+    except ValueError:  # a format, a prefix or an app that it was not made for
+        made = import_module(SCANNERS["python"].module).make(log_format, router, **options)
+    return made

@@ -16,7 +16,7 @@ from logstatsd.formats.times import iso_logged
 from logstatsd.model.batch import Batch
 from logstatsd.scan.native import NativeScanner
 from logstatsd.scan.scanner import TOO_LONG, Misfit, slices
-from logstatsd.scan.scanners import AnyScanner, make_scanner
+from logstatsd.scan.scanners import make_scanner
 from logstatsd.sources.lines import LINE_LIMIT
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from logstatsd.formats.logformat import LogFormat
     from logstatsd.model.batch import Window
     from logstatsd.routing.router import Router
+    from logstatsd.scan.scanners import AnyScanner
     from logstatsd.sources.source import Chunk
 
 FIRST_STRETCHES = 4
