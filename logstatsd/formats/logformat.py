@@ -75,13 +75,8 @@ class LogFormat:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LogFormat:
         """Make a format of what `dataclasses.asdict` made of one, also after a way through JSON."""
-        return cls(
-            **{
-                **data,
-                "assigned": tuple(map(tuple, data["assigned"])),
-                "envelopes": tuple(data.get("envelopes", ())),
-            }
-        )
+        assigned, envelopes = tuple(map(tuple, data["assigned"])), tuple(data.get("envelopes", ()))
+        return cls(**{**data, "assigned": assigned, "envelopes": envelopes})
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
