@@ -169,9 +169,9 @@ def close_unless(file: LogFile, found: Match | None) -> None:
 
 def _likely_copies(position: Position, files: Iterable[LogFile]) -> Iterator[LogFile]:
     """List the other files, the most likely and the cheapest to look into first."""
-    others = [file for file in files if not file.is_same_file(position) and file.is_readable]
+    others = [file for file in files if not file.is_same_file(position)]
     newer = position.mtime_ns - SLACK_NS
-    yield from sorted(others, key=lambda f: (f.kind != PLAIN, not f.live, not f.is_newer_than(newer)))
+    yield from sorted(others, key=lambda f: (f.is_named_compressed, not f.live, not f.is_newer_than(newer)))
 
 
 def match_earlier(position: Position, files: Sequence[LogFile], read: Sequence[Position]) -> Match | None:

@@ -76,8 +76,8 @@ class Reading:
         at = self.state.positions.index(span.position)
         rest = b""
         for block in file.blocks(span.after):
-            if not self.state.positions[at].points:
-                confirm(self.plan.log, self._files)  # nothing before it tells yet that it is still the same
+            if file.live and not self.state.positions[at].points:
+                confirm(self.plan.log, self._files)  # a rotation may have come before its head was asked for
             rest += block
             while cut := whole_lines_bytes(rest, max_lines) or (len(rest) > MAX_LINE and len(rest)):
                 data, rest = rest[:cut], rest[cut:]

@@ -147,6 +147,11 @@ class LogFile:
         return as_before and self.is_same_file(position)
 
     @property
+    def is_named_compressed(self) -> bool:
+        """Whether its name is a compressed file's: a hint, without a look into it."""
+        return _COMPRESSED_NAME.search(self.path.name) is not None
+
+    @property
     def key(self) -> tuple[int, int]:
         """Device and inode."""
         return self.device, self.inode
@@ -202,7 +207,8 @@ class LogFile:
 
         Such a writer (`app > access.log`) goes on at its old offset after a copytruncate.
         """
-        if self.kind != PLAIN or os.pread(self.fd, 1, 0) != b"\0":
+        first = os.pread(self.fd, 1, 0) if self._head is None else self._head[:1]
+        if self.kind != PLAIN or first != b"\0":
             return Fingerprint(0, b"")
         try:
             offset = os.lseek(self.fd, 0, os.SEEK_DATA)
