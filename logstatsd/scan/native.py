@@ -135,9 +135,9 @@ class NativeScanner:
 
     def share(self, lines: bytes) -> float:
         """The share of some lines, in bytes, that is left to Python. What is held is lost."""
-        left = _left(self._worker.scan_bytes(lines), Batch())
+        left = sum(len(line) for _, line in _left(self._worker.scan_bytes(lines), Batch()))
         self._worker.take(len(self._worker))
-        return sum(len(line) for _, line in left) / max(1, len(lines))
+        return left / max(1, len(lines))
 
     def _rest(
         self,
@@ -186,8 +186,7 @@ class NativeScanner:
         """Put what was measured so far into a Batch, or so many series of it."""
         for number, status, at_s, untimed, wall, cpu in self._worker.take(series):
             route, method = self._label(number)
-            measured: dict[str, Any] = {"duration": wall, "cpu": cpu}
-            for role, values in measured.items():
+            for role, values in (("duration", wall), ("cpu", cpu)):
                 durations: Durations = values if isinstance(values, dict) else {}
                 if untimed and role == "duration":
                     durations[None] = untimed
@@ -196,8 +195,7 @@ class NativeScanner:
                 if isinstance(values, tuple):
                     batch.put_bounded(route, method, status, at_s, role=role, values=_distribution(values))
         if not len(self._worker) and len(self._asked) > REMEMBERED // 2:
-            self._asked.clear()
-            self._numbers.clear()
+            self._asked, self._numbers = [], {}
             self._worker.forget()
 
 

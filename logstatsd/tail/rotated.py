@@ -10,7 +10,7 @@ import stat
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
@@ -51,8 +51,8 @@ class Fingerprint(NamedTuple):
         return Point(self.offset, tail_hash(self.data))
 
 
-class LogFile:
-    """One file of a log, as it was when it was listed; opened when its bytes are first asked for."""
+class FileOnDisk:
+    """What a file of a log is and was when it was listed; opened when its bytes are first asked for."""
 
     def __init__(self, path: Path, status: os.stat_result, *, live: bool) -> None:
         self.path = path
@@ -130,9 +130,9 @@ class LogFile:
             os.close(self._fd)
             self._fd = None
 
-    def held(self) -> LogFile:
+    def held(self) -> Self:
         """Give the same file as it is now, by its open descriptor alone: its name may be gone."""
-        held = LogFile(self.path, os.fstat(self.fd), live=False)
+        held = type(self)(self.path, os.fstat(self.fd), live=False)
         held.named = False
         held._fd, held._kind, self._fd = self._fd, self._kind, None
         return held
@@ -182,6 +182,10 @@ class LogFile:
     def position(self, *points: Point) -> Position:
         """Make a position in this file."""
         return Position(self.device, self.inode, self.size, self.mtime_ns, points, lines=Lines())
+
+
+class LogFile(FileOnDisk):
+    """One file of a log, and its bytes, plain or compressed."""
 
     def fingerprints(self, offsets: Iterable[int]) -> Iterator[Fingerprint]:
         """Read the tails before these offsets, ascending, then that at the end if an offset lies beyond it.
