@@ -65,24 +65,30 @@ BY_GUNICORN = [
     Case("`TRUSTED_HOSTS`", request("/leaf?3", Host="other.example"), "(unmatched)", "/leaf"),
     Case("A middleware that changes the path", request("/rewritten/x?4"), "/branch/<name>", "(unmatched)"),
     Case("A converter that cannot be asked", request("/stock/sold?5"), "(unmatched)", "/stock/<sold:item>"),
+    Case(
+        "An upgrade to a websocket where there is none, at a path that other rules take by other methods",
+        request("/read?6", **UPGRADE),
+        "(method not allowed)",
+        "/read",
+    ),
 ]
 BY_NGINX = [
-    Case("nginx's own 400", two_hosts("/leaf?6"), NEVER_CAME, "/leaf"),
+    Case("nginx's own 400", two_hosts("/leaf?7"), NEVER_CAME, "/leaf"),
     Case(
         "Bytes that nginx passes on and gunicorn refuses",
-        Request("/branch/é?7".encode(), headers=AGENT),
+        Request("/branch/é?8".encode(), headers=AGENT),
         NEVER_CAME,
         "/branch/<name>",
     ),
     Case(
         "What else nginx answers itself",
-        request("/static/x.css?8"),
+        request("/static/x.css?9"),
         NEVER_CAME,
         "/static/<path:filename>",
     ),
     Case(
         "A middleware that changes the method",
-        request("/put?9", "POST", **{"X-HTTP-Method-Override": "PUT"}),
+        request("/put?10", "POST", **{"X-HTTP-Method-Override": "PUT"}),
         "/put",
         "(method not allowed)",
     ),
@@ -100,7 +106,7 @@ def found_by_flask(notes: Path, number: str) -> str:
 def labels(log: Path, log_format: str) -> dict[str, str]:
     """Label each request by `normalize`; the labels, by the number of their request."""
     done = logstatsd("normalize", str(log), "--app", "odd_app:rewriting", "--log-format", log_format)
-    numbers = re.findall(r"\?(\d) HTTP", log.read_text("utf-8"))
+    numbers = re.findall(r"\?(\d+) HTTP", log.read_text("utf-8"))
     return dict(zip(numbers, (json.loads(line)["rule"] for line in done.stdout.splitlines()), strict=True))
 
 

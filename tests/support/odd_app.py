@@ -257,6 +257,8 @@ def make_unclear() -> Flask:
     for rule in ("/leaf", "/branch/<name>", "/stock/<sold:item>"):
         unclear.add_url_rule(rule, rule, view)
     unclear.add_url_rule("/put", "put", view, methods=["PUT"])
+    unclear.add_url_rule("/read", "read", view)
+    unclear.add_url_rule("/read", "write", view, methods=["POST"])
     unclear.add_url_rule("/aborted/<int:code>", "aborted", abort)
     unclear.url_map.add(Rule("/socket/<name>", endpoint="socket", websocket=True))
     unclear.view_functions["socket"] = forbidden
