@@ -28,7 +28,6 @@ SHARED_NAMES = {
     "from_flask_cli": "`app` loads in this process, `app_process` in another, alike",
     "load": "`app` loads in this process, `app_process` in another, alike",
     "make": "each encoder has one, which ENCODERS names",
-    "WHY_NOT": "each scanner tells it, which SCANNERS asks",
     "run": "each engine has one, which ENGINES names",
 }
 """Public names that several modules may have, and why."""

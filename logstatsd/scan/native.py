@@ -71,18 +71,7 @@ class NativeScanner:
         self._routes = routes_of(router)
         self._asked: list[tuple[Route | Undecided, str]] = []
         self._numbers: dict[tuple[Route | Undecided, str], int] = {}
-        plan = _native.Plan(
-            {
-                **_reading(log_format, python.roles),
-                "envelopes": [_layer(name) for name in log_format.envelopes],
-                "duration_unit": python.units["duration"],
-                "cpu_unit": python.units.get("cpu", ""),
-                "window_s": None if window is None else tuple(window),
-                "bucket_s": python.bucket_s,
-                "borders": octave(TOP_BIT) if bounded else None,
-                "router": tree(router),
-            }
-        )
+        plan = _plan(log_format, router, python, window, bounded=bounded)
         self._worker = _native.Worker(plan, self._ask, list(python.labels.roles))
 
     def scan(
@@ -148,8 +137,12 @@ class NativeScanner:
     ) -> tuple[Batch, list[NativeScanner]]:
         """What was counted by line, with the tally of the lines that were not; and the scanners it took."""
         *counted, unfit, numbers = found
-        batch, passed_on, used = Batch(), list[tuple[int, bytes]](), [self]
-        taken = {} if taken is None else taken
+        batch, passed_on, used, taken = (
+            Batch(),
+            list[tuple[int, bytes]](),
+            [self],
+            {} if taken is None else taken,
+        )
         while unfit and self._is_strict and (chosen := other(unfit)):
             used.append(chosen)
             taken.update(dict.fromkeys(numbers, chosen.log_format))
@@ -170,11 +163,10 @@ class NativeScanner:
     def _ask(self, head: tuple[bytes, ...], websocket: bool) -> int:
         """The number of a label that the compiled scanner is not certain of."""
         label = self._python.labels.label((*head, b"1" if websocket else b""))
-        number = self._numbers.get(label)
-        if number is None:
-            number = self._numbers[label] = len(self._routes) * len(self._methods) + len(self._asked)
+        if label not in self._numbers:
+            self._numbers[label] = len(self._routes) * len(self._methods) + len(self._asked)
             self._asked.append(label)
-        return number
+        return self._numbers[label]
 
     def _label(self, number: int) -> tuple[Route | Undecided, str]:
         route, method = divmod(number, len(self._methods))
@@ -207,6 +199,24 @@ def _left(found: tuple[Any, ...], batch: Batch) -> list[tuple[int, bytes]]:
     batch.period.extend(moment for moment in (first_s, last_s) if moment is not None)
     unsure = zip(numbers, residue.split(b"\n"), strict=False)
     return [*unsure, *zip(unfit_numbers, unfit.split(b"\n"), strict=False)]
+
+
+def _plan(
+    log_format: LogFormat, router: Router, python: Scanner, window: Window | None, *, bounded: bool
+) -> Any:
+    """What the compiled scanner is told of a format and of the app."""
+    return _native.Plan(
+        {
+            **_reading(log_format, python.roles),
+            "envelopes": [_layer(name) for name in log_format.envelopes],
+            "duration_unit": python.units["duration"],
+            "cpu_unit": python.units.get("cpu", ""),
+            "window_s": None if window is None else tuple(window),
+            "bucket_s": python.bucket_s,
+            "borders": octave(TOP_BIT) if bounded else None,
+            "router": tree(router),
+        }
+    )
 
 
 def make(log_format: LogFormat, router: Router, **options: Any) -> NativeScanner:

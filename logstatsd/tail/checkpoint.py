@@ -38,7 +38,7 @@ class Point(NamedTuple):
     tail: str
 
 
-class Lines(NamedTuple):
+class PassedLines(NamedTuple):
     """The lines of a file that were passed: how many, and what the first and the last look like."""
 
     total: int = 0
@@ -61,7 +61,7 @@ class Position(NamedTuple):
     mtime_ns: int
     points: tuple[Point, ...]
     done: bool = False
-    lines: Lines | None = None
+    lines: PassedLines | None = None
 
     @property
     def offset(self) -> int:
@@ -321,7 +321,7 @@ def _position(entry: dict[str, Any]) -> Position:
         raise ValueError(points)
     device, inode, size, mtime_ns = (_int(entry[key]) for key in ("device", "inode", "size", "mtime_ns"))
     lines = entry.get("lines")
-    counted = lines and Lines(_int(lines["total"]), _str(lines["first"]), _str(lines["last"]))
+    counted = lines and PassedLines(_int(lines["total"]), _str(lines["first"]), _str(lines["last"]))
     return Position(device, inode, size, mtime_ns, points, entry["done"] is True, counted)
 
 

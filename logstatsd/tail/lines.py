@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from logstatsd.tail.checkpoint import Lines
+from logstatsd.tail.checkpoint import PassedLines
 
 if TYPE_CHECKING:
     from logstatsd.tail.rotated import Fingerprint, LogFile
@@ -44,15 +44,17 @@ def is_sketched(line: bytes, drawn: str) -> bool:
     return _described(_BETWEEN_WORDS.split(line[:_MAX_LINE]), left_out) == drawn
 
 
-def count_on(lines: Lines | None, data: bytes) -> Lines | None:
+def count_on(lines: PassedLines | None, data: bytes) -> PassedLines | None:
     """Count the lines of `data`, which follows those; None where they cannot be told any more."""
     if lines is None or not data.endswith(b"\n"):
         return None
     first = lines.first or sketch(data[: data.index(b"\n")])
-    return Lines(lines.total + data.count(b"\n"), first, sketch(data[data.rfind(b"\n", 0, -1) + 1 : -1]))
+    return PassedLines(
+        lines.total + data.count(b"\n"), first, sketch(data[data.rfind(b"\n", 0, -1) + 1 : -1])
+    )
 
 
-def find_edited(file: LogFile, lines: Lines | None, beginning: Fingerprint) -> int | None:
+def find_edited(file: LogFile, lines: PassedLines | None, beginning: Fingerprint) -> int | None:
     """Find the end of these lines in a file in which their addresses were changed, in uncompressed bytes.
 
     None where the first or the last of them is another line.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _TRIES = 50
 _PAUSE_S = 0.01
-MOST_OPEN = 64
+MOST_OPEN_FILES = 64
 """How many of the new files stay open, lest their names be gone when they are read."""
 
 
@@ -148,7 +148,7 @@ def _new_generations(scene: Scene, found: Mapping[Position, Match], *, goes_on: 
             _ = file.head
             yield file
             held += 1
-        if held > MOST_OPEN and file.named:
+        if held > MOST_OPEN_FILES and file.named:
             file.close()
 
 

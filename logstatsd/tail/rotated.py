@@ -16,7 +16,7 @@ from logstatsd.errors import InputError
 from logstatsd.sources import compression as compressed
 from logstatsd.sources.compression import PLAIN
 from logstatsd.sources.paths import split_rotation, unreadable
-from logstatsd.tail.checkpoint import TAIL_BYTES, Lines, Point, Position, tail_hash
+from logstatsd.tail.checkpoint import TAIL_BYTES, PassedLines, Point, Position, tail_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -181,7 +181,7 @@ class FileOnDisk:
 
     def position(self, *points: Point) -> Position:
         """Make a position in this file."""
-        return Position(self.device, self.inode, self.size, self.mtime_ns, points, lines=Lines())
+        return Position(self.device, self.inode, self.size, self.mtime_ns, points, lines=PassedLines())
 
 
 class LogFile(FileOnDisk):

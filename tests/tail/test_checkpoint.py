@@ -22,8 +22,8 @@ from logstatsd.errors import LockedError, StateError
 from logstatsd.tail import checkpoint
 from logstatsd.tail.checkpoint import (
     Checkpoint,
-    Lines,
     LogState,
+    PassedLines,
     Point,
     Position,
     Store,
@@ -39,7 +39,7 @@ DESTINATION = "udp://127.0.0.1:8125"
 counts = st.integers(0, 2**64)
 offsets = st.integers(0, 2**63 - 1)
 points = st.lists(st.builds(Point, offsets, st.text("0123456789abcdef", max_size=4)), max_size=2).map(tuple)
-lines = st.none() | st.builds(Lines, counts, st.text(max_size=4), st.text(max_size=4))
+lines = st.none() | st.builds(PassedLines, counts, st.text(max_size=4), st.text(max_size=4))
 positions = st.lists(
     st.builds(Position, counts, counts, counts, counts, points, st.booleans(), lines), max_size=2
 ).map(tuple)
