@@ -162,7 +162,7 @@ def _older_by_name(outcome: Outcome) -> Iterator[str]:
 def remarks(scene: Scene, outcome: Outcome) -> Iterator[str]:
     """List the sentences about what may be lost, which nothing can tell."""
     live = scene.live
-    if live is None or not outcome.goes_on or case_of(scene, outcome) in {*LOST, Case.PART_COPIED}:
+    if live is None or not outcome.goes_on or case_of(scene, outcome) in {Case.TRUNCATED, Case.PART_COPIED}:
         return
     truncated = is_truncated(scene, outcome) or scene.state.truncated == live.key
     if truncated and not _cut(scene, outcome):

@@ -275,7 +275,7 @@ def _logrotate(directory: Path, directives: str, writer: int) -> list[str]:
     """Write logrotate's configuration, and give its command."""
     config = directory / "logrotate.conf"
     reopen = "" if "copytruncate" in directives else f"postrotate\nkill -HUP {writer}\nendscript\n"
-    config.write_text(f'"{directory / "access.log"}" {{\nrotate 500\nmissingok\n{directives}\n{reopen}}}\n')
+    config.write_text(f'"{directory / "access.log"}" {{\nrotate 9999\nmissingok\n{directives}\n{reopen}}}\n')
     return [path_of("logrotate") or "logrotate", "-f", "-s", str(directory / "logrotate.state"), str(config)]
 
 

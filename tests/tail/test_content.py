@@ -112,6 +112,20 @@ class TestTruncatedAndFilledAgain:
         assert log.run(max_lines=5) == numbers(116, 140)
         assert len(log.remarks) == 1
 
+    def test_it_is_said_also_where_the_copy_is_gone(self, tmp_path: Path) -> None:
+        log = Resumed(tmp_path)
+        log.append(101, 110)
+        log.run()
+        for first, copy in ((111, ".2"), (121, ".1")):
+            log.append(first, first + 9)
+            log.copytruncate(copy)
+        log.append(131, 140)
+        assert log.run(max_lines=5, crash_after=10) == numbers(111, 120)
+        log.beside(".2").unlink()
+        assert log.run(max_lines=5) == numbers(121, 140)
+        assert "is gone, and so is every copy of it" in log.notes[0]
+        assert "was copied and truncated (copytruncate)" in log.remarks[0]
+
 
 class TestEdited:
     @pytest.mark.parametrize("anew", [True, False])
