@@ -167,7 +167,9 @@ def test_following_ends_on_a_signal_with_all_it_read_delivered(
     number: signal.Signals, here: Path, server: Server
 ) -> None:
     write(LINES[:30])
-    with following("--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with following(
+        "--json", "--from", "start", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         wait_for(server, 30)
         write(LINES[30:50])
         wait_for(server, 50)
@@ -191,7 +193,7 @@ def test_a_followed_log_may_come_later(here: Path, server: Server) -> None:
 def test_a_followed_log_ends_with_its_terminal(here: Path, server: Server) -> None:
     write(LINES[:30])
     parent, child = os.openpty()
-    with following(stderr=child, stdin=subprocess.DEVNULL) as process:
+    with following("--from", "start", stderr=child, stdin=subprocess.DEVNULL) as process:
         os.close(child)
         wait_for(server, 30)
         process.send_signal(signal.SIGHUP)
@@ -257,3 +259,95 @@ def test_a_line_or_two_in_another_format_are_read(server: Server) -> None:
     write(LINES[101:102])
     code, told, _ = resume()
     assert (code, told["sent"]) == (0, 1)
+
+
+def first_follow(server: Server, *options: str, expected: int) -> str:
+    """The words of a first run that follows a log of 30 lines, to which 5 come."""
+    write(LINES[:30])
+    with following(*options, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        write(LINES[30:35])
+        wait_for(server, expected)
+        process.terminate()
+        process.communicate(timeout=20)
+    return said
+
+
+def test_the_first_follow_starts_at_the_end_and_says_so(here: Path, server: Server) -> None:
+    said = first_follow(server, expected=5)
+    assert said.endswith("access.log: first run, from its end; --from start sends what it holds already\n")
+    assert len(server.lines) == 5
+    code, told, _ = resume()
+    assert (code, told["lines"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "words"),
+    [
+        (["--from", "start"], 35, "first run, from its start\n"),
+        (["--from", "end"], 5, "first run, from its end\n"),
+        (["--resume"], 5, "first run, from its end; --from start sends what it holds already\n"),
+    ],
+)
+def test_where_the_first_follow_starts_can_be_given(
+    options: list[str], expected: int, words: str, here: Path, server: Server
+) -> None:
+    assert first_follow(server, *options, expected=expected).endswith(words)
+    assert len(server.lines) == expected
+
+
+def test_the_first_resume_starts_at_the_start_unless_told(here: Path, server: Server) -> None:
+    write(LINES[:30])
+    code, told, said = resume()
+    assert (code, told["sent"]) == (0, 30)
+    assert "first run, from its start" in said
+    (here / "state.json").unlink()
+    code, told, said = resume("--from", "end")
+    assert (code, told["lines"]) == (0, 0)
+    assert "first run, from its end\n" in said
+
+
+def test_a_truncation_that_may_have_lost_lines_is_said_unless_quiet(here: Path, server: Server) -> None:
+    """Whether anything was written in between cannot be known; a loss that is known is always said."""
+    for quiet in ([], ["-q"]):
+        write(LINES[:10])
+        resume("-q")
+        Path("access.log.1").write_bytes(Path("access.log").read_bytes())
+        os.truncate("access.log", 0)
+        write(LINES[10:25])
+        code, told, said = resume(*quiet)
+        assert (code, told["sent"]) == (0, 15)
+        assert ("was copied and truncated (copytruncate)" in said) is not bool(quiet)
+    write(LINES[25:30])
+    resume("-q")
+    Path("access.log").write_bytes(b"".join(LINES[40:70]))
+    Path("access.log.1").unlink()
+    code, told, said = resume("-q")
+    assert (code, told["sent"]) == (0, 30)
+    assert "was truncated, and no copy of it is left" in said
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [5, "x", [], [1], {"name": "n"}, {"name": 1, "layout": 2, "server": "nginx", "assigned": []},
+     {"name": "n", "layout": "$x", "server": "nosuch", "assigned": []},
+     {"name": "n", "layout": "$x", "server": "nginx", "assigned": [[1, 2]]}],
+)  # fmt: skip
+def test_a_hostile_format_in_the_checkpoint_is_one_line_and_left(
+    kept: object, here: Path, server: Server
+) -> None:
+    write(LINES[:10])
+    resume("-q")
+    state = json.loads((here / "state.json").read_text())
+    (log,) = state["logs"].values()
+    log["format"] = kept
+    write(LINES[10:20])
+    (here / "state.json").write_text(json.dumps(state))
+    code, told, said = resume("-q")
+    if kept == []:  # as if none was known
+        assert (code, told["sent"]) == (0, 10)
+        return
+    assert code == 1
+    assert said.endswith("state.json: is not a checkpoint, and is left as it is; give another path\n")
+    assert json.loads((here / "state.json").read_text())["logs"][str(here / "access.log")]["format"] == kept

@@ -44,7 +44,7 @@ def pace(directory: Path, lines: int, warm_up_lines: int = WARM_UP_LINES) -> Pac
     log = directory / "access.log"
     log.touch()
     reader = Replay(directory)
-    following = subprocess.Popen(reader.command(follows=True))
+    following = subprocess.Popen([*reader.command(follows=True), "-q"])
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(log), str(LINES_PER_S)], stdout=subprocess.DEVNULL
     )
