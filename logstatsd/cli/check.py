@@ -106,10 +106,9 @@ def _check(path: str, router: Router | None, settler: Settler, formats: FormatOp
     found = list(_entries(log, router))
     entries = [entry for entry, _ in found]
     read = [(entry, log_format) for entry, log_format in found if log_format]
-    if log.source.problems and not entries:
-        raise InputError(log.source.problems[0])
-    if not log.choice.first and not read:
-        raise InputError(explain_unknown([each.line for each in entries if each.line.strip()], path))
+    if not (entries and (log.choice.first or read)):
+        lost = [] if entries else log.source.problems
+        raise InputError(lost[0] if lost else explain_unknown([each.line for each in entries], path))
     log_format = log.choice.first or read[0][1]
     for line in _about(log, log_format, entries, router, given=bool(formats.log_format)):
         click.echo(line)
@@ -132,8 +131,14 @@ def _entries(log: Log, router: Router | None) -> Iterator[tuple[Entry, LogFormat
     """The entries of the first LINES lines, or BYTES of them, each with its format."""
     reader = StretchReader(log.choice, router or _no_router())
     left, left_bytes = LINES, BYTES
+    began = False
     for chunk in sources.chunks(log.source, size=HEAD):
-        for found in reader.entries(chunk.read(), chunk.offset):
+        data = chunk.read()
+        blank = 0 if began else len(data) - len(data.lstrip())
+        began = began or blank < len(data)
+        if not began:  # a blank head says nothing, however long it is
+            continue
+        for found in reader.entries(data[blank:], chunk.offset + blank):
             yield found
             left, left_bytes = left - 1, left_bytes - len(found[0].line)
             if not left or left_bytes <= 0:

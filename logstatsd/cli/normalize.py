@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from logstatsd.scan.settle import Settler
 
 
+BLOCK_BYTES = 1 << 19
+"""How much of a log is turned into text at a time: of short lines, that is forty times as long."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NormalizeOptions(Options):
     """What each line's object holds."""
@@ -52,6 +56,7 @@ def normalize(
     """
     router, settler = load_app(app)
     run = open_run(logs, router, formats, lines, quiet=asked.quiet)
+    run.block_bytes = BLOCK_BYTES
     wanted = Wanted(run.window, asked.target, Excluded(lines.exclude))
     counts = LineCounts()
     for done in run.over(Normalize(run.choices, router, wanted)):

@@ -80,8 +80,10 @@ class RejectedLimit(NamedTuple):
     at_least: int = 1
 
     def is_above(self, counts: LineCounts) -> bool:
-        """Whether more than the share was rejected, of however few lines."""
-        return self.share is not None and counts.rejected.total() > self.share * counts.lines
+        """Whether more than the share was rejected, of however few lines; blank ones do not count."""
+        blank = counts.rejected["empty"]
+        rejected, lines = counts.rejected.total() - blank, counts.lines - blank
+        return self.share is not None and rejected > self.share * lines
 
     def check(self, counts: LineCounts, log: str) -> None:
         """Raise FormatError where a log's lines are above the limit."""

@@ -117,9 +117,9 @@ def detect(head: bytes, name: str, *, given: str = "", fields: Mapping[str, str]
     roles where the usual ones do not serve. Raises FormatError, with the closest format and the column where
     the first line leaves it, if none fits.
     """
-    lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
+    lines = [line for line in head.split(b"\n") if line.strip()][:LINES_LOOKED_AT]
     block = b"\n".join(lines) + b"\n"
-    if given and given.rpartition(":")[2] != "ltsv":
+    if given and not (lines and given.rpartition(":")[2] == "ltsv"):  # those have their own labels
         return _best_of(*choices(given), block, len(lines))
     envelopes = envelopes_of(lines)
     inner = unwrap(block, envelopes)

@@ -63,8 +63,9 @@ def first_mismatch(log_format: LogFormat, line: bytes) -> Mismatch:
 
 def explain_unknown(lines: Sequence[bytes], name: str) -> str:
     """Explain a log none of whose lines fits a known format."""
+    lines = [line for line in lines if line.strip()]
     if not lines:
-        return f"{name}: no whole line to tell the format by"
+        return f"{name}: nothing but blank lines, and none to tell the format by"
     for pattern, what in OTHER_LOGS:
         if sum(bool(pattern.match(line)) for line in lines) * 2 > len(lines):
             return f"{name}: {what}"

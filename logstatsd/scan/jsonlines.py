@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,12 +84,16 @@ class _Writer:
 
     def write(self, chunk: Chunk) -> Normalized:
         """Write a chunk as JSON Lines."""
-        done, text = Normalized(chunk.path, offset=chunk.offset), []
+        done, text = Normalized(chunk.path, offset=chunk.offset), list[str]()
         start, offset, number = f'{{"file": {_quoted(chunk.path)}, "offset": ', chunk.offset, 0
         current: LineReader | None = None
         data = chunk.read()
         done.counts.lost += chunk.lost(data)
         for block in slices(data):
+            if not block.strip():
+                self._blank(block, offset, done, text)
+                offset, number = offset + len(block), number + block.count(b"\n")
+                continue
             for reader, line, row in self._reader.lines(block):
                 if reader is not current and reader and row[reader.position("status")]:
                     current, time = reader, row[reader.position("time")]
@@ -105,6 +110,18 @@ class _Writer:
         done.counts.lines += len(text)
         done.parts.append("".join(text))
         return done
+
+    @staticmethod
+    def _blank(block: bytes, offset: int, done: Normalized, text: list[str]) -> None:
+        """Write blank lines, of which there may be very many: as one text."""
+        lines = block.split(b"\n")[:-1]
+        offsets = accumulate((len(line) + 1 for line in lines), initial=offset)
+        start, end = f'{{"file": {_quoted(done.path)}, "offset": ', ', "rejected": "empty"}\n'
+        done.counts.lines += len(text) + len(lines)
+        done.counts.reject("empty", lines[0], len(lines))
+        written = [f"{start}{at}{end}" for _, at in zip(lines, offsets, strict=False)]
+        done.parts += ["".join(text), "".join(written)]
+        text.clear()
 
     def _text(self, reader: LineReader) -> _LineText:
         text = self._texts.get(reader)

@@ -62,7 +62,7 @@ def open_logs(
 def _open(source: sources.Source, given: str, roles: dict[str, str]) -> Log:
     head = sources.head(source, HEAD)
     choice = FormatChoice(None, fixed=bool(given), roles=tuple(roles.items()))
-    if not head.strip():
+    if not head.strip() and not (head and given):
         return Log(source, None, choice, is_empty=not head and not source.problems)
     try:
         found = detect(head, source.name, given=given, fields=roles)

@@ -162,6 +162,8 @@ class Run:
     lines: int = 0
     jobs: int = 0
     engine: str = engine.AUTO
+    block_bytes: int = sources.BLOCK
+    """About how much of a log makes a task."""
     fast: bool = False
     """Whether to find the window by bisection, which trusts that lines are in order of time."""
     skipped_bytes: int = 0
@@ -238,7 +240,7 @@ class Run:
         if chosen == "threads" and log.source.kind != PLAIN:
             return sources.chunks(log.source, size=DECODED)
         if not (self.window and self.fast and log.choice.first):
-            return sources.chunks(log.source)
+            return sources.chunks(log.source, size=self.block_bytes)
         since_s, until_s = (None if abs(moment) == float("inf") else moment for moment in self.window)
         start, stop = sources.bisect(log.source, line_time(log.choice.first), since_s, until_s)
         total = log.source.total_bytes()
@@ -246,4 +248,4 @@ class Run:
             self.skipped_bytes += start + (
                 max(0, total - stop) if total is not None and stop is not None else 0
             )
-        return sources.chunks(log.source, start=start, stop=stop)
+        return sources.chunks(log.source, size=self.block_bytes, start=start, stop=stop)

@@ -89,6 +89,11 @@ class Scanner:
         return batch
 
     def _count(self, block: bytes, batch: Batch, refused: list[Misfit]) -> None:
+        if len(refused) >= MOST_BLANK and not block.strip():
+            lines = block.count(b"\n")
+            batch.counts.lines += lines
+            batch.counts.rejected["empty"] += lines
+            return
         rows = self._reader.rows(block)
         first = batch.counts.lines
         batch.counts.lines += len(rows)

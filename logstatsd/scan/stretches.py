@@ -226,6 +226,12 @@ def _unread(data: bytes, misfits: list[Misfit]) -> Batch:
     """A batch of the blank lines alone, where no format is known yet; the others are misfits."""
     batch, number = Batch(), 0
     for block in slices(data):
+        if not block.strip():  # a blank head may be long
+            lines = block.count(b"\n")
+            batch.counts.lines += lines
+            batch.counts.reject("empty", b"", lines)
+            number += lines
+            continue
         for line in block.split(b"\n")[:-1]:
             if line.strip():
                 misfits.append(Misfit(number, line, TOO_LONG if len(line) > LINE_LIMIT else "no match"))

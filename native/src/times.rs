@@ -63,9 +63,12 @@ fn clock(text: &[u8], at: usize, minutes: u64) -> Result<i64, Unsure> {
     Ok(two(text, at, 24)? * 3_600 + two(text, at + 3, minutes)? * 60 + two(text, at + 6, minutes)?)
 }
 
-#[allow(clippy::cast_precision_loss, clippy::unnecessary_wraps)] // years of four digits; the end of each form
+/// The moments that Python takes, for calendars to have them in any zone: `EARLIEST_S` to `LATEST_S` there.
+const MOMENTS: std::ops::Range<i64> = -62_135_424_000..253_402_128_000;
+
+#[allow(clippy::cast_precision_loss)] // years of four digits
 fn whole(seconds: i64) -> Result<Option<f64>, Unsure> {
-    Ok(Some(seconds as f64))
+    if MOMENTS.contains(&seconds) { Ok(Some(seconds as f64)) } else { Err(Unsure) }
 }
 
 /// `22/Nov/2026:13:25:15 +0000`; minutes and seconds of up to 99 are taken, as in Python.
