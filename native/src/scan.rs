@@ -102,7 +102,7 @@ impl Scan {
             held: Vec::new(),
             time: b"-".to_vec(),
             moment: None,
-            bucket_s: 0,
+            bucket_s: NO_BUCKET,
         }
     }
 
