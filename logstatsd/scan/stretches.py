@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from operator import ne
+from operator import itemgetter, ne
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstatsd.formats.known import FormatChoice, KnownFormats
@@ -111,8 +111,8 @@ class StretchScanner:
             batch = scanner.scan(data, misfits, self._other_than(scanner), taken)
         else:
             batch = scanner.scan(data, misfits) if scanner else _unread(data, misfits)
-        met = {id(each): each for each in (main, *taken.values()) if each}
-        parts = [Part(each, data) for each in met.values()]
+        parts = [Part(main, data)] if main else []
+        parts += _taken_parts(data, taken)
         settled = self._settled(main, misfits, batch, parts, taken, beginning=data, read=lambda: data)
         return batch, settled, parts
 
@@ -220,6 +220,17 @@ class StretchScanner:
                 bounded=self._holds,
             )
         return scanner
+
+
+def _taken_parts(data: bytes, taken: dict[int, LogFormat]) -> list[Part]:
+    """The lines that the compiled scanner took in other formats, of each format its own."""
+    if not taken:
+        return []
+    lines = data.split(b"\n")
+    parts: dict[LogFormat, list[bytes]] = {}
+    for number, log_format in sorted(taken.items(), key=itemgetter(0)):
+        parts.setdefault(log_format, []).append(lines[number])
+    return [Part(log_format, b"\n".join(own) + b"\n") for log_format, own in parts.items()]
 
 
 def _unread(data: bytes, misfits: list[Misfit]) -> Batch:

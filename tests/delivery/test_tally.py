@@ -77,6 +77,7 @@ def test_values_are_summed_by_name_type_and_tags() -> None:
         "schema": 1,
         "values": 5,
         "malformed": 0,
+        "refused": 0,
         "series": [
             {"name": "a", "type": "c", "tags": ["k:v"], "values": 1, "sum": 1, "min": 1, "max": 1},
             {"name": "a", "type": "ms", "tags": ["k:v"], "values": 3, "sum": 12, "min": 1, "max": 8},

@@ -31,6 +31,7 @@ LINES = {
         server: FORMATS[log_format.name].sample for server, log_format in UNTIMED.items() if server != "uwsgi"
     },
     "uwsgi": '192.0.2.7 - [22/Nov/2026:13:25:15 +0000] "GET /orders/7?page=2 HTTP/1.1" 200 512',
+    "ltsv": "time:[22/Nov/2026:13:25:15 +0000]\thost:192.0.2.7\treq:GET /orders/7 HTTP/1.1\tstatus:200",
     "json": '{"method": "GET", "path": "/orders/7", "status": 200}',
 }
 ARGS = {"uwsgi": ["--log-format", UWSGI], "gunicorn": ["--log-format", "gunicorn-default"]}
@@ -41,6 +42,7 @@ VARIABLES = {
     "uwsgi": "%(micros)",
     "json": '"request_time":"$request_time"',
     "werkzeug": "gunicorn",
+    "ltsv": "reqtime:$request_time",
 }
 
 
@@ -58,7 +60,7 @@ def test_every_command_advises_what_the_log_s_own_server_needs(
     args = [command, str(log), "--app", SHOP, *ARGS.get(server, ())]
     done = CliRunner().invoke(cli, [*args, *(["--dry-run"] if command == "replay" else [])])
     assert VARIABLES[server] in done.output
-    assert ("nginx" in done.output) is (server in ("nginx", "json"))
+    assert ("nginx" in done.output) is (server in ("nginx", "json", "ltsv"))
 
 
 @pytest.mark.parametrize("server", ["nginx", "gunicorn", "apache", "uwsgi"])
