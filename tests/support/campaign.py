@@ -65,7 +65,7 @@ number, begin = 0, time.monotonic()
 while not stop:
     if reopen:
         reopen.clear(); os.close(fd); fd = open_log()
-    lines = (b'192.0.2.7 - - [22/Nov/2026:13:00:00 +0000] "GET /users/%d HTTP/1.1" 200 512 "-" "-" %d.%03d\n'
+    lines = (b'192.0.2.7 - - [22/Nov/2026:13:00:00 +0000] "GET /docs/%d HTTP/1.1" 200 512 "-" "-" %d.%03d\n'
              % (n % 977, n // 1000, n % 1000) for n in range(number, number + 40))
     os.write(fd, b"".join(lines))
     number += 40
