@@ -10,6 +10,8 @@ const STEP: usize = 256 << 10;
 
 /// Call `scan` with blocks of whole lines of a file's range; the last line may lack its newline.
 ///
+/// Of a file that has become shorter only the whole lines come.
+///
 /// # Errors
 /// What reading or `scan` gives.
 pub fn blocks_of_file<E: From<io::Error>>(
@@ -24,7 +26,7 @@ pub fn blocks_of_file<E: From<io::Error>>(
     while length > 0 {
         let room = (STEP - held).min(usize::try_from(length).unwrap_or(STEP));
         let read = match file.read_at(&mut buffer[held..held + room], offset) {
-            Ok(0) => break, // the file has shrunk
+            Ok(0) => return Ok(()), // the file has shrunk, and a line cut short may look like a whole one
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error.into()),
@@ -107,6 +109,21 @@ mod tests {
         assert_eq!(read(&data, "whole"), data);
         data.pop();
         assert_eq!(read(&data, "unfinished"), [&data[..], b"\n"].concat());
+    }
+
+    #[test]
+    fn of_a_file_that_has_shrunk_only_whole_lines_come() {
+        let path = std::env::temp_dir().join(format!("shrunk-{}", std::process::id()));
+        File::create(&path).unwrap().write_all(b"a\nbc").unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut seen = Vec::new();
+        blocks_of_file(&file, 0, 10, |block| {
+            seen.extend_from_slice(block);
+            Ok::<(), io::Error>(())
+        })
+        .unwrap();
+        assert_eq!(seen, b"a\n");
     }
 
     #[test]

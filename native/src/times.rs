@@ -68,7 +68,11 @@ const MOMENTS: std::ops::Range<i64> = -62_135_424_000..253_402_128_000;
 
 #[allow(clippy::cast_precision_loss)] // years of four digits
 fn whole(seconds: i64) -> Result<Option<f64>, Unsure> {
-    if MOMENTS.contains(&seconds) { Ok(Some(seconds as f64)) } else { Err(Unsure) }
+    if MOMENTS.contains(&seconds) {
+        Ok(Some(seconds as f64))
+    } else {
+        Err(Unsure)
+    }
 }
 
 /// `22/Nov/2026:13:25:15 +0000`; minutes and seconds of up to 99 are taken, as in Python.
