@@ -84,12 +84,12 @@ def _chosen(
         if not any(_long(key) in names for names in known.values()):
             raise OptionError(f"{name}: there is no option {_long(key)}")
         if _long(key) in known[command]:
-            yield _setting(known[command][_long(key)], value)
+            yield _setting(f"{name}: {key}", known[command][_long(key)], value)
     table = settings.get(command, {})
     for key, value in table.items() if isinstance(table, dict) else ():
         if _long(key) not in known[command]:
             raise OptionError(f"{name}: {command} has no option {_long(key)}")
-        yield _setting(known[command][_long(key)], value)
+        yield _setting(f"{name}: {command}.{key}", known[command][_long(key)], value)
 
 
 def options(command: click.Command) -> dict[str, click.Option]:
@@ -107,7 +107,25 @@ def _long(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def _setting(option: click.Option, value: Any) -> tuple[str, Any]:
-    if option.multiple and not isinstance(value, list):
-        value = [value]
-    return option.name or "", value
+def _setting(where: str, option: click.Option, value: Any) -> tuple[str, Any]:
+    """The value of an option as its parameter takes it. Raises OptionError for one of another type."""
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise OptionError(f"{where} must be true or false")
+        return option.name or "", value
+    values = value if option.multiple and isinstance(value, list) else [value]
+    texts = [_as_text(where, each, several=option.multiple) for each in values]
+    return option.name or "", texts if option.multiple else texts[0]
+
+
+def _as_text(where: str, value: Any, *, several: bool) -> str:
+    """A value as it would stand on the command line."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise OptionError(f"{where} must be a text or a number{', or a list of them' if several else ''}")
+    try:
+        text = str(value)
+    except ValueError:  # of an integer with very many digits
+        text = "\0"
+    if "\0" in text:
+        raise OptionError(f"{where} cannot be read: it is too long, or holds a zero byte")
+    return text

@@ -12,7 +12,7 @@ from logstatsd.model.batch import Batch, Durations, Window
 from logstatsd.model.distribution import Distribution, octave
 from logstatsd.routing.router import OTHER_METHOD
 from logstatsd.routing.tree import routes_of, tree
-from logstatsd.scan.scanner import Misfit, Scanner
+from logstatsd.scan.scanner import MOST_BLANK, Misfit, Scanner
 
 _native: Any = None
 try:
@@ -143,7 +143,7 @@ class NativeScanner:
             [self],
             {} if taken is None else taken,
         )
-        while unfit and self._is_strict and (chosen := other(unfit)):
+        while unfit.strip() and self._is_strict and (chosen := other(unfit)):
             used.append(chosen)
             taken.update(dict.fromkeys(numbers, chosen.log_format))
             *there, rest, places = chosen._worker.scan_bytes(unfit)
@@ -197,8 +197,14 @@ def _left(found: tuple[Any, ...], batch: Batch) -> list[tuple[int, bytes]]:
     batch.counts.lines += lines
     batch.counts.outside += outside
     batch.period.extend(moment for moment in (first_s, last_s) if moment is not None)
-    unsure = zip(numbers, residue.split(b"\n"), strict=False)
-    return [*unsure, *zip(unfit_numbers, unfit.split(b"\n"), strict=False)]
+    unsure = [*zip(numbers, residue.split(b"\n"), strict=False)]
+    if len(unfit_numbers) <= MOST_BLANK:
+        return [*unsure, *zip(unfit_numbers, unfit.split(b"\n"), strict=False)]
+    unsure += [(n, line) for n, line in zip(unfit_numbers, unfit.split(b"\n"), strict=False) if line.strip()]
+    blank = len(unfit_numbers) + len(numbers) - len(unsure)
+    batch.counts.lines += blank
+    batch.counts.reject("empty", b"", blank)
+    return unsure
 
 
 def _plan(

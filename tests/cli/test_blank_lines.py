@@ -22,7 +22,7 @@ HEADS = {
     "long": b"\n" * (1 << 20),
 }
 COMMANDS = ("report", "normalize", "check", "replay --dry-run", "routes")
-MOST_KIB = 200_000
+MOST_KIB = 800_000
 
 
 @pytest.mark.parametrize("head", HEADS)

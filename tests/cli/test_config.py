@@ -71,14 +71,41 @@ def test_a_pyproject_of_others_is_passed_over(configured: Any) -> None:
         ("[report]\nport = 8125", "report has no option --port"),
         ("[nope]\nby = 1", "there is no option --nope"),
         ("by = [", "logstatsd.toml: "),
+        ("json = 1", "json must be true or false"),
+        ("json = []", "json must be true or false"),
+        ("json = 2026-11-24", "json must be true or false"),
+        ("[report]\njson = {}", "report.json must be true or false"),
+        ("by = [[1]]", "by must be a text or a number, or a list of them"),
+        ("exclude = true", "exclude must be a text or a number, or a list of them"),
+        ("jobs = [1]", "jobs must be a text or a number\n"),
+        ("jobs = 2026-11-24T10:00:00Z", "jobs must be a text or a number\n"),
+        ("jobs = {a = 1}", "jobs must be a text or a number\n"),
+        ("jobs = true", "jobs must be a text or a number\n"),
+        ("jobs = 0x" + "f" * 5_000, "jobs cannot be read: it is too long"),
+        ("jobs = " + "9" * 5_000, "logstatsd.toml: "),
+        ('routes = "a\\u0000b"', "routes cannot be read"),
+        ("max-rejected = nan", "nan"),
+        ("report = 5", "there is no option --report"),
+        ("by = " + "[" * 5_000, "logstatsd.toml: "),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line(text: str, words: str, configured: Any) -> None:
     configured(text)
     done = invoke("report", "ten.log", *ROUTES, code=2)
     assert done.stdout == ""
-    assert re.fullmatch(r"logstatsd: logstatsd\.toml: .*\n", done.stderr)
+    assert re.fullmatch(r"logstatsd: .*\n", done.stderr)
     assert words in done.stderr
+
+
+def test_a_file_that_is_not_utf_8_or_a_folder_is_one_line(here: Path) -> None:
+    path = Path("logstatsd.toml")
+    path.write_bytes(b"by = '\xff'\n")
+    assert re.fullmatch(r"logstatsd: .*\n", invoke("report", "ten.log", *ROUTES, code=2).stderr)
+    path.unlink()
+    path.mkdir()
+    done = invoke("report", "ten.log", *ROUTES, code=2)
+    path.rmdir()
+    assert done.stderr == "logstatsd: logstatsd.toml: cannot be read: Is a directory\n"
 
 
 def test_a_configuration_that_is_named_has_to_be_there(here: Path) -> None:
