@@ -62,8 +62,8 @@ CUT_SHORT = (
     "what was written in between is lost (copytruncate)"
 )
 MAYBE_CUT = (
-    "{path}: was copied and truncated (copytruncate): what was written between a copy and its truncation, "
-    "if anything, is in no file"
+    "{path}: seems to have been copied and truncated (copytruncate): what was written between a copy "
+    "and its truncation, if anything, is in no file"
 )
 OLDER_NAME = (
     "{path}: is older than {newest} by its name and newer by its time: read from its start; "

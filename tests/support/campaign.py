@@ -74,8 +74,10 @@ while not stop:
 print(number)
 """
 PROGRESS = re.compile(
-    r"behind$|nothing new$|^\d[\d,]* (lines|requests|timings)|first run|^StatsD timings carry"
+    r"behind$|nothing new$|^\d[\d,]* (lines|requests|timings)|first run|^StatsD timings carry|match no rule"
 )
+SEEMS = "seems to have been copied and truncated"
+"""A new log with the inode of a file that was compressed looks so, too."""
 NUMBER = re.compile(rb" (\d+)\.(\d{3})$", re.MULTILINE)
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 
@@ -107,7 +109,11 @@ class Figures:
     @property
     def good(self) -> bool:
         """Whether nothing was lost or left unsaid, and no kill repeated more than a batch."""
-        surprises = [note for note in self.notes if "copytruncate" not in note or not self.truncates]
+        surprises = [
+            note
+            for note in self.notes
+            if SEEMS not in note and not (self.truncates and "copytruncate" in note)
+        ]
         return not self.lost and not self.unsaid and self.most_repeated <= BATCH and not surprises
 
     @property

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from campaign import MODES, Replay, campaign
+from campaign import ANONYMISED, MODES, RACE, Replay, campaign
 from resuming import Resumed, numbers
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_several_rotations_between_two_runs(mode: str, rotate: Callable[[str], N
     assert log.notes == []
 
 
-@pytest.mark.parametrize("mode", ["create compress", "copytruncate delaycompress"])
+@pytest.mark.parametrize("mode", ["create compress", "copytruncate delaycompress", RACE, ANONYMISED])
 def test_a_short_fault_campaign(mode: str, need: Callable[[str], str], tmp_path: Path) -> None:
     """A writer at full speed, rotations, SIGKILL at random moments; the long one is support/campaign.py."""
     need("logrotate")
@@ -72,4 +72,5 @@ def test_a_short_fault_campaign(mode: str, need: Callable[[str], str], tmp_path:
     assert figures.good, figures
     assert figures.kills == 8
     assert figures.rotations
+    assert not figures.unsaid
     assert figures.surviving > 10_000
